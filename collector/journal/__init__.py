@@ -1,0 +1,1 @@
+"""The durable buffer between receipt and backend: SQLite journal and deliverer."""

@@ -1,0 +1,1 @@
+"""IO edge: ccxt.pro, REST anchors, capture files."""

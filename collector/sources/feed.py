@@ -1,0 +1,46 @@
+"""What stands between an exchange and the pipeline: a feed hands inputs to a sink, in the order in which they came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+
+class Stream(NamedTuple):
+    """One subscription. `name` is the exchange's own, as in `btcusdt@depth@100ms`."""
+
+    symbol: str
+    channel: str
+    name: str
+
+
+class FeedSink(Protocol):
+    """Takes what a feed receives. Every call is synchronous, on the event loop's thread, and never raises."""
+
+    def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
+        """One frame as received, before any parsing. Gives back the stream it belongs to, None when unrecognised."""
+        ...
+
+    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
+        """The exchange acknowledged the subscription of `streams` on `connection` (numbered from 1, never reused)."""
+        ...
+
+    def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
+        """`connection` is gone, or its streams are dead; called once for each `opened`."""
+        ...
+
+    def anchor_requested(self, now_ns: int, symbol: str, reason: str) -> None:
+        """A REST snapshot of `symbol` is about to be asked for; the book of this moment is the one to compare with."""
+        ...
+
+    def anchor(self, recv_ns: int, symbol: str, requested_ns: int, reason: str, limit: int, text: bytes) -> None:
+        """A REST snapshot arrived; `text` is the response body as received."""
+        ...
+
+    def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
+        """Exchange clock minus ours, from the sample with the smallest round trip."""
+        ...
+
+    def event(self, now_ns: int, symbol: str | None, kind: str, detail: str) -> None:
+        """Something worth a row in `events`; `symbol` None concerns every market of the feed."""
+        ...

@@ -1,0 +1,83 @@
+#!/usr/bin/env bash
+# One door to the project: set up, try, test, run. `./run.sh help` lists the commands.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+venv=.venv
+python=$venv/bin/python
+stamp=$venv/.locked
+
+usage() {
+    cat <<'TEXT'
+./run.sh setup             make .venv with everything, from the lock
+./run.sh demo              collect from a simulated exchange for half a minute, verify, replay; no network
+./run.sh test [ARGS]       the whole suite (ARGS go to pytest)
+./run.sh soak [ARGS]       the long fault tests
+./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
+TEXT
+}
+
+fail() {
+    printf 'run.sh: %s\n' "$*" >&2
+    exit 2
+}
+
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3.12 python3.13 python3; do
+        [ -n "$candidate" ] || continue
+        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s' "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python ./run.sh setup"
+}
+
+# The stamp holds what was installed; a changed lock or interpreter makes a new environment.
+setup() {
+    local base wanted
+    wanted=$(cat requirements.lock pyproject.toml | cksum)
+    if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+        return
+    fi
+    base=$(find_python)
+    printf 'Setting up %s (%s)\n' "$venv" "$("$base" --version)"
+    rm -rf "$venv"
+    "$base" -m venv "$venv"
+    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    # torch stays outside the hashed lock: its builds differ by machine under one version.
+    "$python" -m pip install --quiet --disable-pip-version-check "torch==2.13.0" || fail "torch==2.13.0 could not be installed"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    printf '%s' "$wanted" >"$stamp"
+}
+
+command=${1:-help}
+[ $# -eq 0 ] || shift
+case "$command" in
+setup) setup ;;
+demo)
+    setup
+    exec "$python" -m collector demo "$@"
+    ;;
+test)
+    setup
+    "$venv/bin/ruff" check .
+    "$venv/bin/ruff" format --check .
+    "$venv/bin/mypy"
+    exec "$python" -m pytest "$@"
+    ;;
+soak)
+    setup
+    exec "$python" -m pytest -m soak "$@"
+    ;;
+local)
+    setup
+    exec "$python" -m collector "$@"
+    ;;
+help | -h | --help) usage ;;
+*)
+    usage >&2
+    fail "unknown command '$command'"
+    ;;
+esac
