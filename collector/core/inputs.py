@@ -33,7 +33,7 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     steps: int = 40
     reference: str = "best"
     stale_after_s: float = 5.0
-    channels: list[str] = ["depth", "trades", "book_ticker"]
+    channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
 
 
@@ -72,13 +72,11 @@ class AnchorArrived(msgspec.Struct, tag_field="event", tag="anchor_arrived"):
     limit: int
 
 
-class Malformed(msgspec.Struct, tag_field="event", tag="malformed"):
-    """A frame that cannot be read, with what could be told of it. In bytes, since it may be anything."""
+class Verbatim(msgspec.Struct, tag_field="event", tag="verbatim"):
+    """A frame that cannot stand in a capture line as it is: not JSON, or with line breaks. Usually for quarantine."""
 
     connection: int
-    reason: str
     text: bytes
-    channel: str | None = None
 
 
 class Refused(msgspec.Struct, tag_field="event", tag="refused"):
@@ -110,7 +108,7 @@ CollectorInput: TypeAlias = (
     | Closed
     | AnchorRequested
     | AnchorArrived
-    | Malformed
+    | Verbatim
     | Refused
     | Tick
     | Note

@@ -10,7 +10,7 @@ import numpy as np
 from collector.core.anchors import Request
 from collector.core.batch import Batch, Nested
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
-from collector.core.decode import DepthUpdate, Message, Undecodable, event_time_ms
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, event_time_ms
 from collector.core.depth import Depth
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.gaps import Gap, GapLedger
@@ -19,7 +19,6 @@ from collector.core.inputs import (
     AnchorRequested,
     Closed,
     CollectorInput,
-    Malformed,
     Note,
     Opened,
     Refused,
@@ -27,6 +26,7 @@ from collector.core.inputs import (
     SessionStarted,
     SessionStopped,
     Tick,
+    Verbatim,
 )
 from collector.core.records import Records, rows_batch
 from collector.core.sequencer import Sequencer
@@ -110,11 +110,15 @@ class Market:
         wanted, self._depth.wanted = self._depth.wanted, None
         return wanted
 
-    def message(self, recv_ns: int, connection: int, message: Message, text: str | bytes) -> None:
-        """One decoded message, with the frame it came in."""
+    def connection(self, channel: str) -> int | None:
+        """The connection that carries a channel; None while it has none."""
+        return self._connections.get(channel)
+
+    def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
+        """One decoded message, with the frame it came in. Its channel was `Opened` before."""
         self._advance(recv_ns)
         channel = message.channel
-        self._connections[channel] = connection
+        connection = self._connections.get(channel) or 0
         if isinstance(message, DepthUpdate):
             try:
                 self._depth.message(recv_ns, connection, message, text)
@@ -145,8 +149,11 @@ class Market:
                 self._depth.anchor_requested()
             case AnchorArrived():
                 self._request = happened
-            case Malformed(connection, reason, text, channel):
-                self._records.quarantine(recv_ns, channel, connection, reason, text)
+            case Verbatim(connection, text):
+                try:
+                    self.message(recv_ns, decode(text), text)
+                except Undecodable as error:
+                    self._records.quarantine(recv_ns, None, connection, str(error), text)
             case Refused():
                 self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
                 self._ledger.record(
