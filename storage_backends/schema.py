@@ -15,6 +15,8 @@ from typing import Final, Literal
 
 import pyarrow as pa
 
+from storage_backends.errors import PermanentBackendError
+
 SCHEMA_VERSION: Final = 1
 """The highest version among the tables below."""
 
@@ -297,3 +299,20 @@ TABLES: Final[dict[str, Table]] = {
     table.name: table
     for table in (_DEPTH, _DIFFS, _SNAPSHOTS, _TRADES, _RAW_TRADES, _BOOK_TICKER, _GAPS, _CLOCK, _EVENTS)
 }
+
+
+def known(name: str) -> Table:
+    """The table of that name.
+
+    Raises:
+        PermanentBackendError: there is none; names the choices.
+    """
+    table = TABLES.get(name)
+    if table is None:
+        raise PermanentBackendError(f"table {name!r} is not known; there are {', '.join(sorted(TABLES))}")
+    return table
+
+
+def bare(schema: pa.Schema) -> pa.Schema:
+    """The schema without its documentation."""
+    return pa.schema([field.remove_metadata() for field in schema]).remove_metadata()
