@@ -9,7 +9,7 @@ import click
 _UNIT_NS = {10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}
 
 
-class Time(click.ParamType):
+class Time(click.ParamType[int]):
     """ISO 8601 (UTC unless it says otherwise), or a Unix time in s, ms, µs or ns; gives nanoseconds."""
 
     name = "time"
