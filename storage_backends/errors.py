@@ -1,0 +1,56 @@
+"""What can go wrong in a backend.
+
+    BackendError
+    ├── TransientBackendError    try the same call again
+    │   └── StorageFull          the same, once there is room
+    ├── PermanentBackendError    the same call fails again, however often it is repeated
+    │   └── PartialWriteError    the named keys were refused, the other rows of the call are stored
+    └── StorageFailed            the disk itself failed: stop, exit 3, start again on a sound one
+
+A caller asks one question: repeat the call or not? Backends translate what their libraries raise; nothing else leaks.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class BackendError(Exception):
+    """Every error that a backend raises on purpose."""
+
+
+class TransientBackendError(BackendError):
+    """The call may succeed when repeated unchanged.
+
+    `retry_after_s` is how long the other side asked to wait, None where it said nothing.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class StorageFull(TransientBackendError):
+    """No room, or a quota is used up; nothing of the call is visible."""
+
+
+class PermanentBackendError(BackendError):
+    """Repeating the call cannot help: bad rows, bad names, no permission, a damaged or foreign file."""
+
+
+class PartialWriteError(PermanentBackendError):
+    """Rows with the keys in `failed_keys` (values in the order of the table's key) were refused; the rest is stored."""
+
+    def __init__(self, message: str, failed_keys: Sequence[tuple[Any, ...]]) -> None:
+        super().__init__(message)
+        self.failed_keys = tuple(failed_keys)
+
+
+class StorageFailed(BackendError):
+    """An I/O error of the device or a failed fsync.
+
+    After it nobody knows what the disk holds of the bytes just written, so the write is never repeated in this process.
+    """
