@@ -188,11 +188,13 @@ class BinanceFeed:
     # -- start
 
     async def _exchange_info(self, transport: Transport) -> bytes:
+        weight = weight_of(self._exchange, "exchangeInfo")
+        # On spot these sets are nine tenths of 16 MB.
+        params = {"showPermissionSets": "false"} if self._exchange == "binance" else {}
         backoff = Backoff(1.0, 4.0, self._rng)
         for attempt in range(1, _START_ATTEMPTS + 1):
             try:
-                weight = weight_of(self._exchange, "exchangeInfo")
-                return (await transport.get("exchangeInfo", {}, weight=weight)).body
+                return (await transport.get("exchangeInfo", params, weight=weight)).body
             except RestError as error:
                 if error.status in {403, 451} or not error.transient or attempt == _START_ATTEMPTS:
                     raise FeedError(self._explain(transport, error)) from error

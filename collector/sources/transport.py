@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import aiohttp
+import certifi
 import msgspec
 
 from collector.sources import lazy_ccxt
@@ -14,7 +17,6 @@ from collector.sources.errors import ConnectionLostError, RestError
 
 lazy_ccxt.install()  # before anything of ccxt is imported
 
-from aiohttp import WSMsgType  # noqa: E402
 from ccxt.async_support.base.ws.client import Client  # noqa: E402
 from ccxt.base.errors import NetworkError  # noqa: E402
 
@@ -58,14 +60,27 @@ class RestResponse(NamedTuple):
 
 
 class _Call:
-    """What ccxt's hooks learn about the request of their own task."""
+    """What a task learns of its own request, past ccxt."""
 
-    def __init__(self, sent_ns: int) -> None:
-        self.sent_ns = sent_ns
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self.now_ns = now_ns
+        self.sent_ns = now_ns()
         self.response: RestResponse | None = None
 
 
 _CALL: ContextVar[_Call | None] = ContextVar("rest_call", default=None)
+
+
+class _ExactResponse(aiohttp.ClientResponse):
+    """Keeps a body as it came. ccxt sees refusals only, to classify them; a success it would parse for nothing."""
+
+    async def text(self, encoding: str | None = None, errors: str = "strict") -> str:
+        call = _CALL.get()
+        if call is None:
+            return await super().text(encoding, errors)
+        body = await self.read()
+        call.response = RestResponse(self.status, self.headers, body, call.sent_ns, call.now_ns())
+        return "" if self.status == 200 else body.decode(errors="replace")
 
 
 class TapClient(Client):  # type: ignore[misc]
@@ -80,7 +95,7 @@ class TapClient(Client):  # type: ignore[misc]
         await super().open(session, backoff_delay)
 
     def handle_message(self, message: Any) -> None:
-        if message.type is WSMsgType.TEXT:
+        if message.type is aiohttp.WSMsgType.TEXT:
             self.handle_text_or_binary_message(message.data)
         else:
             self.tap.heard_ns = self.now_ns()
@@ -105,7 +120,7 @@ class TapClient(Client):  # type: ignore[misc]
 
 
 class _Hooks:
-    """Overrides of ccxt's exchange class. Their names and signatures are checked by a test."""
+    """Overrides in ccxt's exchange class."""
 
     transport: Transport
 
@@ -120,31 +135,6 @@ class _Hooks:
         """None of ccxt's own: the feed paces its connection attempts."""
         return 0
 
-    def on_rest_response(
-        self,
-        code: int,
-        reason: str,
-        url: str,
-        method: str,
-        response_headers: Any,
-        response_body: str,
-        request_headers: Any,
-        request_body: Any,
-    ) -> Any:
-        """Between the arrival of a body and its parsing."""
-        if (call := _CALL.get()) is not None:
-            self.transport.received(call, code, response_headers, response_body)
-        return super().on_rest_response(  # type: ignore[misc]
-            code, reason, url, method, response_headers, response_body, request_headers, request_body
-        )
-
-    def parse_json(self, http_response: str) -> Any:
-        """Leaves alone what is wanted as text; ccxt still parses refusals, to classify them."""
-        call = _CALL.get()
-        if call is not None and call.response is not None and call.response.status == 200:
-            return {}
-        return super().parse_json(http_response)  # type: ignore[misc]
-
 
 class Transport:
     """One exchange's REST and websockets.
@@ -153,13 +143,19 @@ class Transport:
     """
 
     def __init__(self, exchange: str, endpoints: Endpoints, clock: Clock, budget: WeightBudget) -> None:
-        """Opens nothing yet.
+        """Connects nowhere yet, but must be closed. Needs a running event loop.
 
         Raises:
             ValueError: `exchange` is not supported.
         """
         loaded = lazy_ccxt.load(exchange)
-        self._ccxt: Any = type("Tapped" + exchange.capitalize(), (_Hooks, loaded), {"transport": self})(_CONFIG)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=certifi.where())),
+            response_class=_ExactResponse,
+            trust_env=True,  # HTTPS_PROXY and its like
+        )
+        tapped = type("Tapped" + exchange.capitalize(), (_Hooks, loaded), {"transport": self})
+        self._ccxt: Any = tapped({**_CONFIG, "session": self._session})
         self._spot = exchange == "binance"
         self._clock = clock
         self._budget = budget
@@ -181,11 +177,6 @@ class Transport:
         client.now_ns = self._clock.now_ns
         self._clients[url] = client
 
-    def received(self, call: _Call, status: int, headers: Mapping[str, str], text: str) -> None:
-        """Called by ccxt for each REST answer."""
-        call.response = RestResponse(status, headers, text.encode(), call.sent_ns, self._clock.now_ns())
-        self._budget.observe(status, headers, call.sent_ns)
-
     async def get(self, path: str, params: Mapping[str, Any], *, weight: int) -> RestResponse:
         """One public GET, once the weight budget has room.
 
@@ -201,7 +192,7 @@ class Transport:
         Raises:
             RestError: no answer, or one that is not 200 with JSON.
         """
-        call = _Call(self._clock.now_ns())
+        call = _Call(self._clock.now_ns)
         token = _CALL.set(call)
         try:
             async with asyncio.timeout(REST_TIMEOUT_S * 1.5):
@@ -210,6 +201,8 @@ class Transport:
             raise _rest_error(path, call.response, error) from error
         finally:
             _CALL.reset(token)
+            if call.response is not None:
+                self._budget.observe(call.response.status, call.response.headers, call.sent_ns)
         response = call.response
         if response is None or response.body.lstrip()[:1] not in {b"{", b"["}:
             raise RestError(f"{path}: the answer is not JSON", response.status if response else None)
@@ -276,9 +269,8 @@ class Transport:
         Raises:
             Exception: the handshake failed.
         """
-        self._ccxt.open()
         url = self.ws_url("depth", ["handshake"])
-        async with asyncio.timeout(REST_TIMEOUT_S), self._ccxt.session.ws_connect(url, compress=0):
+        async with asyncio.timeout(REST_TIMEOUT_S), self._session.ws_connect(url, compress=0):
             pass
 
     async def close(self) -> None:
@@ -286,6 +278,7 @@ class Transport:
         for client in list(self._clients.values()):
             await client.end()
         await self._ccxt.close()
+        await self._session.close()
 
 
 def _rest_error(path: str, response: RestResponse | None, error: Exception) -> RestError:
