@@ -35,13 +35,6 @@ class LocalBackend(Backend):
         self._prepared: set[Path] = set()
         self._swept: set[Path] = set()
 
-    def markets(self, table: str | None = None) -> list[Market]:
-        tables = TABLES.values() if table is None else [known(table)]
-        return sorted({market for each in tables for market in self._markets(each)})
-
-    def tables(self, market: Market) -> list[str]:
-        return sorted(table.name for table in TABLES.values() if self._has_rows(table, market))
-
     def check(self) -> None:
         disk.probe(self._root)
 
@@ -122,11 +115,18 @@ class LocalBackend(Backend):
             last_ns=max(part.last_time for part in ends) * definition.ns_per_unit,
         )
 
-    def _markets(self, table: Table) -> Iterator[Market]:
-        for exchange in _folders(self._root / table.name, "exchange"):
-            for symbol in _folders(self._root / table.name / f"exchange={exchange}", "symbol"):
-                if self._has_rows(table, Market(exchange, symbol)):
-                    yield Market(exchange, symbol)
+    def _markets(self, table: str | None) -> list[Market]:
+        tables = TABLES.values() if table is None else [known(table)]
+        return sorted({market for each in tables for market in self._listed(each) if self._has_rows(each, market)})
+
+    def _tables(self, market: Market) -> list[str]:
+        return sorted(table.name for table in TABLES.values() if self._has_rows(table, market))
+
+    def _listed(self, table: Table) -> Iterator[Market]:
+        base = self._root / table.name
+        for exchange in _folders(base, "exchange"):
+            for symbol in _folders(base / f"exchange={exchange}", "symbol"):
+                yield Market(exchange, symbol)
 
     def _has_rows(self, table: Table, market: Market) -> bool:
         base = self._root / layout.market_folder(table.name, market)
