@@ -1,8 +1,8 @@
 """Errors for people: each names the setting, the value and the mend.
 
-    CollectorError
-    ├── ConfigurationError    wrong usage or configuration: exit 2
-    └── MachineFailed         the machine failed us, a disk error for one: exit 3
+CollectorError
+├── ConfigurationError    wrong usage or configuration: exit 2
+└── MachineFailed         the machine failed us, a disk error for one: exit 3
 """
 
 from __future__ import annotations

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from collections.abc import Callable
 
 import click
 
 from collector.config import load_file, setting
-from collector.errors import ConfigurationError
+from collector.errors import ConfigurationError, MachineFailed
 from collector.markets import exchange_symbol
 from storage_backends.interface import Backend, Market
 
@@ -18,13 +19,17 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def store_options(command: Command) -> Command:
     """--backend and --data-dir, on every command that touches a store."""
-    command = setting("--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables")(command)
+    command = setting(
+        "--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"
+    )(command)
     return setting("--backend", default="local", help="where rows go: local (Parquet under --data-dir)")(command)
 
 
 def market_options(command: Command) -> Command:
     """--exchange and --symbol as filters of what a store holds."""
-    command = setting("--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]")(command)
+    command = setting("--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]")(
+        command
+    )
     return setting("--exchange", multiple=True, help="binanceusdm, binance; repeatable  [default: all]")(command)
 
 
@@ -55,7 +60,9 @@ def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Back
     from storage_backends.open import open_backend
 
     if must_exist and backend == "local" and not data_dir.is_dir():
-        raise ConfigurationError("--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to")
+        raise ConfigurationError(
+            "--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to"
+        )
     try:
         return open_backend(backend, data_dir=data_dir)
     except ValueError as error:
@@ -83,3 +90,16 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         for market in stored
         if (not wanted or market.symbol in wanted) and (not exchanges or market.exchange in exchanges)
     ]
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turns what a backend raises while it is read into one line for people."""
+    from storage_backends.errors import BackendError, StorageFailed
+
+    try:
+        yield
+    except StorageFailed as error:
+        raise MachineFailed(str(error)) from error
+    except BackendError as error:
+        raise ConfigurationError("--data-dir", "cannot be read", str(error)) from error

@@ -167,16 +167,25 @@ def _parse_mixed(joined: bytes, kinds: Sequence[Decimals]) -> list[Ints]:
     if not _NUMBERS.fullmatch(joined):
         raise BadNumber("not a plain decimal number")
     values = np.fromstring(joined, np.float64, sep=",")
-    out: list[Ints] = []
-    for turn, kind in enumerate(kinds):
-        mine = values[turn :: len(kinds)]
-        for places in range(kind.places or 0, 16):
-            units = np.rint(mine * 10.0**places)
-            if units.max() >= MAX_UNITS:
-                break
-            if (units / 10.0**places == mine).all():
-                out.append(kind.fit(units.astype(np.int64), places))
-                break
-        if len(out) <= turn:
-            raise BadNumber("more than 15 significant digits")
-    return out
+    return [units_of(values[turn :: len(kinds)], kind) for turn, kind in enumerate(kinds)]
+
+
+def units_of(values: NDArray[np.float64], decimals: Decimals) -> Ints:
+    """The exact integers that float64 prices or quantities stand for, in the decimals in use.
+
+    The decimals grow as far as these values need.
+
+    Raises:
+        BadNumber: a value is negative, not finite, or has more than 15 significant digits.
+    """
+    if not len(values):
+        return np.empty(0, np.int64)
+    if not np.isfinite(values).all() or values.min() < 0:
+        raise BadNumber("a number is negative or not finite")
+    for places in range(decimals.places or 0, 16):
+        units = np.rint(values * 10.0**places)
+        if units.max() >= MAX_UNITS:
+            break
+        if (units / 10.0**places == values).all():
+            return decimals.fit(units.astype(np.int64), places)
+    raise BadNumber("more than 15 significant digits")

@@ -1,0 +1,94 @@
+"""Batches as one Arrow table, exactly in the schema of `storage_backends.schema`. The only part that needs pyarrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from collector.core.batch import Batch, Column, Fixed, Nested
+from storage_backends.schema import TABLES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+
+def to_arrow(batches: Sequence[Batch]) -> pa.Table:
+    """The rows of `batches`, which are of one table, in their order.
+
+    None in a list, a count of -1, NaN among nested floats and a nullable column that a batch lacks become null.
+
+    Raises:
+        ValueError: no batch, batches of several tables, an unknown table or column, a column that is missing or null
+            where it must not be, or values that its type cannot hold.
+    """
+    tables = {batch.table for batch in batches}
+    if len(tables) != 1 or not tables <= TABLES.keys():
+        raise ValueError(f"one table that is known, please, not {sorted(tables)}")
+    (table,) = tables
+    schema = TABLES[table].schema
+    unknown = {name for batch in batches for name in batch.columns}.difference(schema.names)
+    if unknown:
+        raise ValueError(f"{table} has no column {sorted(unknown)}; it has {schema.names}")
+    return pa.Table.from_arrays([_column(table, field, batches) for field in schema], schema=schema)
+
+
+def _column(table: str, field: pa.Field, batches: Sequence[Batch]) -> pa.Array | pa.ChunkedArray:
+    parts = [batch.columns.get(field.name) for batch in batches]
+    try:
+        kinds = {_kind(part) for part in parts}
+        if len(kinds) == 1:
+            # Thousands of small batches are the rule: they are joined before Arrow sees them, not after.
+            array = _convert(parts, field, sum(batch.rows for batch in batches))
+        else:
+            array = pa.chunked_array(
+                [_convert([part], field, batch.rows) for part, batch in zip(parts, batches, strict=True)], field.type
+            )
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{table}.{field.name}: {error}") from error
+    if array.null_count and not field.nullable:
+        raise ValueError(f"{table}.{field.name} may not be null and is so in {array.null_count} rows")
+    return array
+
+
+def _kind(part: Column | None) -> str:
+    if isinstance(part, Nested):
+        return f"nested {_kind(part.values)}"
+    return "none" if part is None else type(part).__name__
+
+
+def _convert(parts: list[Any], field: pa.Field, rows: int) -> pa.Array:
+    """An Arrow array of `rows` rows from columns of one kind."""
+    first = parts[0]
+    if first is None:
+        return pa.nulls(rows, field.type)
+    if isinstance(first, list):
+        return pa.array([value for part in parts for value in part], field.type)
+    if isinstance(first, Nested):
+        return _lists(parts, field.type)
+    return pa.array(_flat(parts), field.type)
+
+
+def _flat(parts: list[Any]) -> NDArray[Any]:
+    if not isinstance(parts[0], Fixed):
+        return np.concatenate(parts)
+    if len({part.decimals for part in parts}) == 1:
+        return Fixed(np.concatenate([part.units for part in parts]), parts[0].decimals).floats()
+    return np.concatenate([part.floats() for part in parts])
+
+
+def _lists(parts: list[Nested], kind: pa.ListType) -> pa.ListArray:
+    counts = np.concatenate([part.counts for part in parts])
+    missing = counts < 0
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(np.where(missing, 0, counts), out=offsets[1:])
+    if offsets[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"{offsets[-1]:,} nested values do not fit one list column; plan smaller writes")
+    values = pa.array(_flat([part.values for part in parts]), kind.value_type, from_pandas=True)
+    if values.null_count and not kind.value_field.nullable:
+        raise ValueError(f"{values.null_count} nested values are NaN where none may be null")
+    mask = pa.array(missing) if missing.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values, type=kind, mask=mask)

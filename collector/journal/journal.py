@@ -1,0 +1,383 @@
+"""The durable buffer between receipt and backend. `format` describes the file and its invariants.
+
+Every method may be called from any thread, except that only one thread plans, loads and settles plans.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from typing import TYPE_CHECKING
+
+from collector.journal import format as file_format
+from collector.journal.codec import BadBody, decode, encode
+from collector.journal.database import CHECKPOINT_BYTES, Database
+from collector.journal.errors import JournalFailed, JournalFull
+from collector.journal.lock import WriterLock
+from collector.journal.plans import Gathering, Group, Plan
+from storage_backends.interface import Market
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from collector.clock import Clock
+    from collector.core.batch import Batch
+
+DEFAULT_MAX_BYTES = 6 << 30
+"""50 markets leave about 250 kB a second: six hours and some room."""
+
+SMALL_TABLES = frozenset({"gaps", "events", "clock"})
+"""Tables that say what is missing; they may use the reserve beyond the bound."""
+
+_PIECE = 4096  # batches deleted, or headers read, in one go
+
+
+class DamagedBatchError(Exception):
+    """Batches of a plan do not hold what was committed; `ids` are theirs."""
+
+    def __init__(self, message: str, ids: Collection[int]) -> None:
+        super().__init__(message)
+        self.ids = frozenset(ids)
+
+
+class Journal:
+    """Committed batches on their way to a backend, and the states that markets need after a restart.
+
+    Attributes:
+        collector_id: eight hex digits, made with the file; the writer's name in every plan.
+        set_aside: (new path, what was wrong) when an unusable file was found at the start, else None.
+        max_bytes, reserve_bytes: bound on the bodies held, and what `SMALL_TABLES` may use beyond it.
+    """
+
+    def __init__(self, path: Path, clock: Clock, max_bytes: int, lock: WriterLock) -> None:
+        """Use `open`."""
+        self.path = path
+        self.max_bytes = max_bytes
+        self.reserve_bytes = min(16 << 20, max_bytes // 8)
+        self._clock = clock
+        self._lock = lock
+        self.set_aside = file_format.ensure(path, clock.now_ns())
+        self._db = Database(path)
+        self._bytes = 0
+        self._next_id = self._next_plan_id = 1
+        self._series: dict[tuple[str, Market], int] = {}
+        self._groups: dict[tuple[str, Market], Group] = {}
+        ((self.collector_id,),) = self._db.read("SELECT value FROM meta WHERE key = 'collector_id'")
+        try:
+            self._recover()
+        except BaseException:
+            self._db.close()
+            raise
+
+    @classmethod
+    def open(cls, path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES, clock: Clock) -> Journal:
+        """Opens the journal for writing and makes it if there is none.
+
+        A damaged or foreign file is renamed, never deleted; see `set_aside`.
+
+        Raises:
+            JournalLocked: another process writes to it.
+            JournalTooNew: a newer version wrote it.
+            JournalFailed: the disk failed, or the folder cannot be written to.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise JournalFailed(f"cannot make {path.parent}: {error}; choose another --data-dir") from error
+        lock = WriterLock(path.with_suffix(".lock"))
+        try:
+            return cls(path, clock, max_bytes, lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Gives the file back; everything committed stays. Safe to call twice."""
+        self._db.close()
+        self._lock.release()
+
+    def commit(self, batches: Sequence[tuple[Market, Batch]], states: Mapping[Market, bytes]) -> None:
+        """Adds `batches` and replaces `states` (those of other markets stay) in one transaction; durable on return.
+
+        A commit of nothing but `SMALL_TABLES` may use the reserve beyond the bound. Batches without rows are skipped.
+
+        Raises:
+            JournalFull: it would hold more than `max_bytes` of bodies, dead letters included.
+            DiskFull: no room on the disk.
+            JournalFailed: the disk or the file failed.
+            ValueError, TypeError: a batch that cannot be encoded.
+            Nothing of the commit is there then; only after JournalFailed it may be there, as a whole, which the next
+            start finds.
+        """
+        entries = [((batch.table, market), batch.rows, encode(batch)) for market, batch in batches if batch.rows]
+        digests = [hashlib.sha256(body).digest() for *_, body in entries]
+        added = sum(len(body) for *_, body in entries)
+        bound = self.max_bytes
+        if all(table in SMALL_TABLES for (table, _), *_ in entries):
+            bound += self.reserve_bytes
+        now_ns = self._clock.now_ns()
+        with self._db.transaction("storing new rows", added) as db:
+            if added and self._bytes + added > bound:
+                raise JournalFull(
+                    f"the journal holds {self._bytes:,} of {self.max_bytes:,} bytes and has no room for {added:,} more"
+                )
+            new_series = _add_series(db, {key for key, *_ in entries if key not in self._series})
+            series = self._series | new_series if new_series else self._series
+            ids = range(self._next_id, self._next_id + len(entries))
+            db.executemany(
+                "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (id_, series[key], rows, len(body), now_ns, digest)
+                    for id_, (key, rows, body), digest in zip(ids, entries, digests, strict=True)
+                ],
+            )
+            db.executemany("INSERT INTO body VALUES (?, ?)", zip(ids, (body for *_, body in entries), strict=True))
+            db.executemany(
+                "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
+                [(*market, body) for market, body in states.items()],
+            )
+            db.execute("COMMIT")
+            self._series = series
+            self._next_id = ids.stop
+            self._bytes += added
+            for id_, (key, rows, body) in zip(ids, entries, strict=True):
+                self._count(Group(*key, rows, len(body), now_ns, id_, id_))
+        # The deliverer does this in good time; here it bounds the log when a backend keeps the deliverer waiting.
+        self._db.checkpoint(over_bytes=4 * CHECKPOINT_BYTES)
+
+    def states(self) -> dict[Market, bytes]:
+        """The last committed state of each market."""
+        return {Market(*key): body for *key, body in self._db.read("SELECT exchange, symbol, body FROM state")}
+
+    def groups(self) -> list[Group]:
+        """What waits and is in no plan, oldest first."""
+        return sorted(self._groups.copy().values(), key=lambda group: group.first_id)
+
+    def plan(self, groups: Sequence[Group], *, before_ns: int, max_rows: int, max_bytes: int) -> list[Plan]:
+        """Decides on one write for each of `groups` and records them; durable on return.
+
+        A plan takes a group's oldest batches that were committed before `before_ns`, up to `max_rows` and `max_bytes`
+        but at least one. A group that has nothing before `before_ns` gets no plan.
+
+        Raises:
+            DiskFull: nothing was planned.
+            JournalFailed: the disk or the file failed.
+        """
+        gatherings = {
+            self._series[group.table, group.market]: Gathering(group, max_rows=max_rows, max_bytes=max_bytes)
+            for group in groups
+        }
+        if not gatherings:
+            return []
+        first_id = min(group.first_id for group in groups)
+        for series, id_, rows, size, created_ns, digest in self._headers(first_id, before_ns):
+            if series in gatherings:
+                gatherings[series].offer(id_, rows, size, created_ns, digest)
+        now_ns = self._clock.now_ns()
+        with self._db.transaction("planning writes") as db:
+            plans: list[Plan] = []
+            for series, gathering in gatherings.items():
+                if not gathering.ids:
+                    continue
+                plan = gathering.plan(self._next_plan_id + len(plans), self.collector_id)
+                plans.append(plan)
+                values = (plan.id, series, plan.writer, plan.content_hash, plan.rows, plan.bytes, plan.oldest_ns)
+                db.execute("INSERT INTO plan VALUES (?,?,?,?,?,?,?,?,0,?)", (*values, now_ns, plan.ids.tobytes()))
+            db.execute("COMMIT")
+            self._next_plan_id += len(plans)
+            for gathering in gatherings.values():
+                key = gathering.group.table, gathering.group.market
+                rest = gathering.rest(self._groups.pop(key), before_ns)
+                if rest is not None:
+                    self._groups[key] = rest
+        return plans
+
+    def open_plans(self) -> list[Plan]:
+        """Plans whose write was not acknowledged, oldest first."""
+        rows = self._db.read(
+            "SELECT plan.id, table_name, exchange, symbol, rows, bytes, oldest_ns, writer, content_hash, ids"
+            " FROM plan JOIN series ON series.id = plan.series WHERE acknowledged = 0 ORDER BY plan.id"
+        )
+        return [
+            Plan(id_, table, Market(exchange, symbol), count, size, oldest_ns, writer, content_hash, array("q", ids))
+            for id_, table, exchange, symbol, count, size, oldest_ns, writer, content_hash, ids in rows
+        ]
+
+    def load(self, plan: Plan) -> list[Batch]:
+        """The batches of `plan` in the order of their commits.
+
+        Raises:
+            DamagedBatchError: some do not hold what was committed.
+            JournalFailed: the disk or the file failed.
+        """
+        batches: list[Batch] = []
+        damaged: list[int] = []
+        for id_ in plan.ids:
+            rows = self._db.read("SELECT digest, body FROM batch JOIN body USING (id) WHERE id = ?", (id_,))
+            if not rows or hashlib.sha256(rows[0][1]).digest() != rows[0][0]:
+                damaged.append(id_)
+                continue
+            try:
+                batches.append(decode(plan.table, rows[0][1]))
+            except BadBody:
+                damaged.append(id_)
+        if damaged:
+            raise DamagedBatchError(
+                f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} do not hold what was committed", damaged
+            )
+        return batches
+
+    def acknowledge(self, plans: Sequence[Plan]) -> None:
+        """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
+
+        Deletes over all plans together, in the order of ids: batches of many markets share pages, and so a page is
+        written once or twice, not once for each market. In pieces, so that no commit waits for all of it. Safe to
+        repeat.
+
+        Raises:
+            DiskFull: some of it is left to do.
+            JournalFailed: the disk or the file failed.
+        """
+        ids = sorted(id_ for plan in plans for id_ in plan.ids)
+        for start in range(0, len(ids), _PIECE):
+            with self._db.transaction("forgetting delivered rows", sum(plan.bytes for plan in plans) // 8) as db:
+                freed = 0
+                if start == 0:
+                    freed = sum(plan.bytes for plan in plans if _set_acknowledged(db, plan))
+                _delete_batches(db, ids[start : start + _PIECE])
+                if start + _PIECE >= len(ids):
+                    _delete_plans(db, plans)
+                db.execute("COMMIT")
+                self._bytes -= freed
+
+    def refuse(self, plan: Plan, reason: str, *, ids: Collection[int] | None = None) -> int:
+        """Moves the batches of `plan`, or those of `ids`, to the dead letters, where they stay until a person decides.
+
+        Returns how many rows that was. The plan is gone; what it had beside `ids` waits again.
+
+        Raises:
+            DiskFull: nothing was changed.
+            JournalFailed: the disk or the file failed.
+        """
+        refused = [id_ for id_ in plan.ids if ids is None or id_ in ids]
+        now_ns = self._clock.now_ns()
+        with self._db.transaction("keeping refused rows", plan.bytes) as db:
+            db.executemany(
+                "INSERT INTO dead_letter"
+                " SELECT batch.id, table_name, exchange, symbol, rows, bytes, created_ns, ?, ?, coalesce(body, x'')"
+                " FROM batch JOIN series ON series.id = batch.series LEFT JOIN body ON body.id = batch.id"
+                " WHERE batch.id = ?",
+                [(now_ns, reason, id_) for id_ in refused],
+            )
+            _delete_batches(db, refused)
+            _delete_plans(db, [plan])
+            kept: list[tuple[int, int, int, int, int]] = [
+                db.execute("SELECT rows, bytes, created_ns, id, id FROM batch WHERE id = ?", (id_,)).fetchone()
+                for id_ in sorted(set(plan.ids).difference(refused))
+            ]
+            db.execute("COMMIT")
+            later = self._groups.pop((plan.table, plan.market), None)
+            for header in kept:
+                self._count(Group(plan.table, plan.market, *header))
+            if later is not None:
+                self._count(later)
+        return plan.rows - sum(rows for rows, *_ in kept)
+
+    def record_error(self, text: str) -> None:
+        """Keeps `text` as the last error, for other processes to show.
+
+        Raises:
+            DiskFull: not kept.
+            JournalFailed: the disk or the file failed.
+        """
+        with self._db.transaction("noting an error") as db:
+            _set_meta(db, last_error=text, last_error_ns=self._clock.now_ns())
+            db.execute("COMMIT")
+
+    def maintain(self) -> None:
+        """Copies the log into the file when due, and gives free pages back to the disk; cheap when there is nothing.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        self._db.checkpoint()
+        self._db.shrink()
+
+    def _headers(self, first_id: int, before_ns: int) -> Iterator[tuple[int, int, int, int, int, bytes]]:
+        """(series, id, rows, bytes, created_ns, digest) of batches from `first_id` on, committed before `before_ns`."""
+        while True:
+            rows = self._db.read(
+                "SELECT series, id, rows, bytes, created_ns, digest FROM batch WHERE id >= ? ORDER BY id LIMIT ?",
+                (first_id, _PIECE),
+            )
+            for series, id_, count, size, created_ns, digest in rows:
+                if created_ns >= before_ns:
+                    return
+                yield series, id_, count, size, created_ns, digest
+            if len(rows) < _PIECE:
+                return
+            first_id = rows[-1][1] + 1
+
+    def _recover(self) -> None:
+        """Finishes what a crash cut off and counts what waits."""
+        now_ns = self._clock.now_ns()
+        with self._db.transaction("recovering") as db:
+            acknowledged = db.execute("SELECT id, ids FROM plan WHERE acknowledged = 1").fetchall()
+            _delete_batches(db, [id_ for _, ids in acknowledged for id_ in array("q", ids)])
+            db.execute("DELETE FROM plan WHERE acknowledged = 1")
+            # The wall clock was set back between two runs. Times must not fall as ids grow: `_headers` relies on it.
+            db.execute("UPDATE batch SET created_ns = ? WHERE created_ns > ?", (now_ns, now_ns))
+            _set_meta(db, max_bytes=self.max_bytes)
+            db.execute("COMMIT")
+        keys = {
+            id_: (table, Market(exchange, symbol))
+            for id_, table, exchange, symbol in self._db.read("SELECT id, table_name, exchange, symbol FROM series")
+        }
+        self._series = {key: id_ for id_, key in keys.items()}
+        planned = {id_ for (ids,) in self._db.read("SELECT ids FROM plan") for id_ in array("q", ids)}
+        ((self._bytes, last_dead),) = self._db.read(
+            "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM dead_letter"
+        )
+        ((last_plan,),) = self._db.read("SELECT coalesce(max(id), 0) FROM plan")
+        last = last_dead
+        for series, last, rows, size, created_ns, _ in self._headers(0, now_ns + 1):
+            self._bytes += size
+            if last not in planned:
+                self._count(Group(*keys[series], rows, size, created_ns, last, last))
+        self._next_id = max(last, last_dead) + 1
+        self._next_plan_id = last_plan + 1
+
+    def _count(self, new: Group) -> None:
+        """Adds batches that came after what the group has."""
+        old = self._groups.get((new.table, new.market), new)
+        if old is not new:
+            new = old._replace(rows=old.rows + new.rows, bytes=old.bytes + new.bytes, last_id=new.last_id)
+        self._groups[new.table, new.market] = new
+
+
+def _add_series(db: sqlite3.Connection, keys: Collection[tuple[str, Market]]) -> dict[tuple[str, Market], int]:
+    insert = "INSERT INTO series (table_name, exchange, symbol) VALUES (?, ?, ?) RETURNING id"
+    return {(table, market): db.execute(insert, (table, *market)).fetchone()[0] for table, market in sorted(keys)}
+
+
+def _set_acknowledged(db: sqlite3.Connection, plan: Plan) -> bool:
+    """Whether it was not so before."""
+    statement = "UPDATE plan SET acknowledged = 1 WHERE id = ? AND acknowledged = 0"
+    return db.execute(statement, (plan.id,)).rowcount == 1
+
+
+def _delete_batches(db: sqlite3.Connection, ids: Sequence[int]) -> None:
+    values = [(id_,) for id_ in ids]
+    db.executemany("DELETE FROM batch WHERE id = ?", values)
+    db.executemany("DELETE FROM body WHERE id = ?", values)
+
+
+def _delete_plans(db: sqlite3.Connection, plans: Sequence[Plan]) -> None:
+    db.executemany("DELETE FROM plan WHERE id = ?", [(plan.id,) for plan in plans])
+
+
+def _set_meta(db: sqlite3.Connection, **values: str | int) -> None:
+    statement = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+    db.executemany(statement, list(values.items()))
