@@ -5,8 +5,6 @@ time it is called, empty at the start of a test. Rows are compared with rows mad
 written and read back, so an error of a backend cannot hide itself.
 """
 
-# ruff: noqa: S101 - assertions are what tests are made of
-
 from __future__ import annotations
 
 import itertools
@@ -33,6 +31,8 @@ WRITER = "c0ffee00"
 SECOND_WRITER = "decade01"
 
 _hashes = itertools.count(1)
+# Each example has a market of its own, so a store may serve many; a subclass runs the examples anew.
+_SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.differing_executors]
 
 
 def put(
@@ -330,7 +330,7 @@ class BackendContract:
 
     # Any mixture of all that.
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60, deadline=None, suppress_health_check=_SHARED)
     @given(
         table=st.sampled_from(["trades", "depth", "gaps", "book_ticker", "events"]),
         writes=st.lists(

@@ -150,10 +150,7 @@ class Market:
             case AnchorArrived():
                 self._request = happened
             case Verbatim(connection, text):
-                try:
-                    self.message(recv_ns, decode(text), text)
-                except Undecodable as error:
-                    self._records.quarantine(recv_ns, None, connection, str(error), text)
+                self._verbatim(recv_ns, connection, text)
             case Refused():
                 self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
                 self._ledger.record(
@@ -200,6 +197,16 @@ class Market:
             self._last_epoch,
             self._now_ns,
         )
+
+    def _verbatim(self, recv_ns: int, connection: int, text: bytes) -> None:
+        try:
+            message = decode(text)
+            if message.s != self.session.symbol:
+                raise Undecodable(f"of another market, {message.s[:40]!r}")
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, None, connection, str(error), text)
+        else:
+            self.message(recv_ns, message, text)
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))

@@ -252,10 +252,10 @@ class Journal:
                 db.execute("COMMIT")
                 self._bytes -= freed
 
-    def refuse(self, plan: Plan, reason: str, *, ids: Collection[int] | None = None) -> None:
+    def refuse(self, plan: Plan, reason: str, *, ids: Collection[int] | None = None) -> int:
         """Moves the batches of `plan`, or those of `ids`, to the dead letters, where they stay until a person decides.
 
-        The plan is gone; what it had beside `ids` waits again.
+        Returns how many rows that was. The plan is gone; what it had beside `ids` waits again.
 
         Raises:
             DiskFull: nothing was changed.
@@ -273,7 +273,7 @@ class Journal:
             )
             _delete_batches(db, refused)
             _delete_plans(db, [plan])
-            kept = [
+            kept: list[tuple[int, int, int, int, int]] = [
                 db.execute("SELECT rows, bytes, created_ns, id, id FROM batch WHERE id = ?", (id_,)).fetchone()
                 for id_ in sorted(set(plan.ids).difference(refused))
             ]
@@ -283,6 +283,7 @@ class Journal:
                 self._count(Group(plan.table, plan.market, *header))
             if later is not None:
                 self._count(later)
+        return plan.rows - sum(rows for rows, *_ in kept)
 
     def record_error(self, text: str) -> None:
         """Keeps `text` as the last error, for other processes to show.

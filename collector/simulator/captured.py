@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from collector.sources.capture import CaptureLine
 
-_RECENT_DIFFS = 2000
 _LEVEL = re.compile(rb'\["(\d+)(?:\.(\d*?)(0*))?","(\d+)(?:\.(\d*?)(0*))?"\]')
 
 
@@ -58,7 +57,10 @@ class _Snapshot(msgspec.Struct):
     last_id: int = msgspec.field(name="lastUpdateId")
     bids: list[tuple[str, str]]
     asks: list[tuple[str, str]]
+    event_ms: int = msgspec.field(name="E", default=0)
 
+
+_Levels = list[tuple[str, str]]
 
 _frame = msgspec.json.Decoder(_Frame).decode
 _diff = msgspec.json.Decoder(_Diff).decode
@@ -78,12 +80,11 @@ class CapturedBook:
         self._bids: dict[str, str] = {}
         self._asks: dict[str, str] = {}
         self._snapshots = deque(_snapshot(text) for text in snapshots)
-        self._recent: deque[_Diff] = deque(maxlen=_RECENT_DIFFS)
         self._event_ms = 0
         self._chained_id: int | None = None
         if self._snapshots:
             self._begin(self._snapshots.popleft())
-        self.first = self.text(5000)
+        self._first = (self.last_id, *self._top(5000))
 
     def apply(self, payload: bytes, event_ms: int) -> None:
         """Applies a diff that is being sent. After a break of the chain the next snapshot of the capture counts."""
@@ -95,16 +96,26 @@ class CapturedBook:
                 if snapshot.last_id >= diff.u:
                     self._begin(snapshot)
                     break
-            self._recent.clear()
         self._chained_id = max(diff.u, self._chained_id or 0)
-        self._recent.append(diff)
         self._set(diff)
 
     def text(self, limit: int) -> bytes:
         """The body of a REST snapshot."""
-        bids = sorted(self._bids.items(), key=_price, reverse=True)[:limit]
-        asks = sorted(self._asks.items(), key=_price)[:limit]
-        body: dict[str, Any] = {"lastUpdateId": self.last_id}
+        return self._body(self.last_id, *self._top(limit))
+
+    def first_text(self, limit: int) -> bytes:
+        """The body of the first snapshot."""
+        last_id, bids, asks = self._first
+        return self._body(last_id, bids[:limit], asks[:limit])
+
+    def _top(self, limit: int) -> tuple[_Levels, _Levels]:
+        return (
+            sorted(self._bids.items(), key=_price, reverse=True)[:limit],
+            sorted(self._asks.items(), key=_price)[:limit],
+        )
+
+    def _body(self, last_id: int, bids: _Levels, asks: _Levels) -> bytes:
+        body: dict[str, Any] = {"lastUpdateId": last_id}
         if self.exchange == USDM:
             body |= {"E": self._event_ms, "T": self._event_ms}
         return msgspec.json.encode(body | {"bids": bids, "asks": asks})
@@ -117,6 +128,7 @@ class CapturedBook:
     def _begin(self, snapshot: _Snapshot) -> None:
         self._bids, self._asks = dict(snapshot.bids), dict(snapshot.asks)
         self.last_id = snapshot.last_id
+        self._event_ms = snapshot.event_ms or self._event_ms
 
     def _set(self, diff: _Diff) -> None:
         if diff.u <= self.last_id:
@@ -184,10 +196,7 @@ class CaptureSource:
         return self.books[symbol].text(limit)
 
     def stale_depth(self, symbol: str, limit: int, now_ms: int) -> bytes:  # noqa: ARG002
-        first = _snapshot(self.books[symbol].first)
-        return msgspec.json.encode(
-            {"lastUpdateId": first.last_id, "bids": first.bids[:limit], "asks": first.asks[:limit]}
-        )
+        return self.books[symbol].first_text(limit)
 
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
         return list(self._history[symbol])

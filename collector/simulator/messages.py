@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Message(NamedTuple):
@@ -35,6 +35,6 @@ class Source(Protocol):
         """A snapshot from when the source began."""
         ...
 
-    def agg_trades(self, symbol: str) -> list[dict[str, object]]:
+    def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
         """Rows of REST aggTrades known so far, oldest first."""
         ...

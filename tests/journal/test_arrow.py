@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.core.batch import Batch, Column, Fixed, Nested
@@ -78,6 +78,7 @@ def tables(draw: st.DrawFn) -> list[Batch]:
     return batches
 
 
+@settings(deadline=None)
 @given(tables())
 def test_every_table_and_kind_of_column(batches: list[Batch]) -> None:
     table = to_arrow([decode(batch.table, encode(batch)) for batch in batches])

@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -75,6 +75,7 @@ def same(left: Column, right: Column) -> bool:
     return same_list(left, right) if isinstance(left, list) else same_array(left, right)
 
 
+@settings(deadline=None)
 @given(batches())
 def test_round_trip_is_exact(batch: Batch) -> None:
     result = decode("any", encode(batch))
@@ -84,6 +85,7 @@ def test_round_trip_is_exact(batch: Batch) -> None:
     assert all(same(batch.columns[name], result.columns[name]) for name in batch.columns)
 
 
+@settings(deadline=None)
 @given(batches(), st.data())
 def test_cut_bodies_are_refused(batch: Batch, data: st.DataObject) -> None:
     body = encode(batch)
@@ -91,6 +93,7 @@ def test_cut_bodies_are_refused(batch: Batch, data: st.DataObject) -> None:
         decode("any", body[: data.draw(st.integers(0, len(body) - 1))])
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_batch_or_refused(body: bytes) -> None:
     with contextlib.suppress(BadBody):

@@ -1,0 +1,328 @@
+"""Takes what waits in the journal to the backend: decides, writes, repeats, acknowledges.
+
+Nothing is forgotten before the backend has said yes, and a write that a crash cut off is repeated exactly as planned.
+What fails for the moment is tried again with growing, random pauses, each plan by itself, and all of them together when
+nothing succeeds. What the backend refuses for good goes to the journal's dead letters, so that the rest goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import tenacity
+
+from collector.journal.errors import DiskFull, JournalError
+from collector.journal.journal import DamagedBatchError
+from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    import pyarrow as pa
+
+    from collector.clock import Clock
+    from collector.journal.journal import Journal
+    from collector.journal.plans import Group, Plan
+    from storage_backends.interface import Backend, Market
+
+# The AWS builders' library calls it full jitter: anything from zero to a bound that doubles up to a minute.
+FULL_JITTER = tenacity.wait_random_exponential(multiplier=1, max=60)
+
+_AWAY_AFTER = 3  # failures without a success between them: not this write's fault
+_ACKNOWLEDGE_AFTER_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryLimits:
+    """When a group is written: at so many rows or bytes, or when its oldest batch is so old.
+
+    A write covers at most `max_span_s` of receipt, so that a backlog is worked off in order of time over all markets.
+    """
+
+    flush_interval_s: float = 300.0
+    max_rows: int = 1_000_000
+    max_bytes: int = 16 << 20
+    max_span_s: float = 300.0
+
+    def ready(self, group: Group, now_ns: int) -> bool:
+        """Whether the group is to be written now."""
+        age_s = (now_ns - group.oldest_ns) / 1e9
+        return group.rows >= self.max_rows or group.bytes >= self.max_bytes or age_s >= self.flush_interval_s
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryCounts:
+    """Since the start. `away_since_ns` is set while nothing reaches the backend."""
+
+    delivered_rows: int = 0
+    writes: int = 0
+    refused_rows: int = 0
+    failures: int = 0
+    last_error: str | None = None
+    last_error_ns: int | None = None
+    away_since_ns: int | None = None
+
+
+@dataclass(slots=True)
+class _Attempt:
+    plan: Plan
+    failures: int = 0
+    due_ns: int = 0
+
+
+def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
+    """Nobody asked."""
+
+
+class Deliverer:
+    """One for each journal; `step`, `run` and `drain` are called by one thread at a time.
+
+    `on_event(now_ns, market, kind, detail)` is called on that thread: `backend_away` and `backend_back` (market None),
+    and `dead_letter`.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        backend: Backend,
+        *,
+        clock: Clock,
+        limits: DeliveryLimits | None = None,
+        on_event: Callable[[int, Market | None, str, str], None] = _no_event,
+        wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Takes up the open plans of an earlier run; they are written first."""
+        self._journal = journal
+        self._backend = backend
+        self._clock = clock
+        self._limits = limits or DeliveryLimits()
+        self._on_event = on_event
+        self._retrying = tenacity.Retrying(wait=wait)
+        self._wait = wait
+        self._sleep = sleep
+        self._attempts = {plan.id: _Attempt(plan) for plan in journal.open_plans()}
+        self._failures_in_a_row = 0
+        self._paused_until_ns = 0
+        self._counts = DeliveryCounts()
+
+    @property
+    def counts(self) -> DeliveryCounts:
+        """A snapshot; may be read from any thread."""
+        return self._counts
+
+    def lag_s(self) -> float:
+        """Age of the oldest row that has not been delivered; 0 when there is none. From any thread."""
+        waiting = [group.oldest_ns for group in self._journal.groups()]
+        waiting += [attempt.plan.oldest_ns for attempt in list(self._attempts.values())]
+        return max(0.0, (self._clock.now_ns() - min(waiting)) / 1e9) if waiting else 0.0
+
+    def step(self, *, flush: bool = False, until_ns: int | None = None, stop: threading.Event | None = None) -> int:
+        """Plans what is ready (with `flush`: everything), tries each plan that is due; returns how many it settled.
+
+        Begins no write after `until_ns` or once `stop` is set. Does not sleep.
+
+        Raises:
+            StorageFailed, JournalFailed: the machine failed; the process must stop, nothing is lost.
+        """
+        self._plan(flush)
+        settled = 0
+        written: list[Plan] = []
+        told_ns = self._clock.now_ns()
+        for attempt in list(self._attempts.values()):
+            now_ns = self._clock.now_ns()
+            if (until_ns is not None and now_ns >= until_ns) or (stop is not None and stop.is_set()):
+                break
+            if now_ns < max(attempt.due_ns, self._paused_until_ns):
+                continue
+            if self._write(attempt):
+                written.append(attempt.plan)
+            settled += attempt.plan.id not in self._attempts
+            if (self._clock.now_ns() - told_ns) / 1e9 >= _ACKNOWLEDGE_AFTER_S:
+                settled += self._acknowledge(written)
+                written, told_ns = [], self._clock.now_ns()
+        return settled + self._acknowledge(written)
+
+    def run(self, stop: threading.Event) -> None:
+        """Delivers until `stop` is set; for a thread of its own.
+
+        Raises:
+            StorageFailed, JournalFailed: as `step`.
+        """
+        idle_s = min(1.0, self._limits.flush_interval_s / 4)
+        while not stop.is_set():
+            settled = self.step(stop=stop)
+            self._journal.maintain()
+            if not settled:
+                stop.wait(idle_s)
+
+    def drain(self, deadline_ns: int) -> bool:
+        """Delivers everything, however young; True when nothing is left, False at the deadline or when it is hopeless.
+
+        What is left stays in the journal for the next start. A write that has begun is not cut off, so this may
+        return later than the deadline by what one write takes.
+
+        Raises:
+            StorageFailed, JournalFailed: as `step`.
+        """
+        # Whatever the pauses so far: each plan gets one try now.
+        self._paused_until_ns = 0
+        for attempt in self._attempts.values():
+            attempt.due_ns = 0
+        while self._attempts or self._journal.groups():
+            if self._clock.now_ns() >= deadline_ns:
+                return False
+            if self.step(flush=True, until_ns=deadline_ns):
+                continue
+            due_ns = max(min((a.due_ns for a in self._attempts.values()), default=0), self._paused_until_ns)
+            if due_ns >= deadline_ns:
+                return False
+            self._sleep(max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
+        return True
+
+    def _plan(self, flush: bool) -> None:
+        now_ns = self._clock.now_ns()
+        if now_ns < self._paused_until_ns:
+            return
+        # One plan a group: while it cannot be written, the group's later rows wait behind it.
+        busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
+        ready = [
+            group
+            for group in self._journal.groups()
+            if (group.table, group.market) not in busy and (flush or self._limits.ready(group, now_ns))
+        ]
+        if not ready:
+            return
+        before_ns = min(group.oldest_ns for group in ready) + max(1, round(self._limits.max_span_s * 1e9))
+        try:
+            plans = self._journal.plan(
+                [group for group in ready if group.oldest_ns < before_ns],
+                before_ns=before_ns,
+                max_rows=self._limits.max_rows,
+                max_bytes=self._limits.max_bytes,
+            )
+        except DiskFull as error:
+            self._failed(error)
+            return
+        self._attempts |= {plan.id: _Attempt(plan) for plan in plans}
+
+    def _write(self, attempt: _Attempt) -> bool:
+        """Whether the backend has the rows now. If not, the plan was refused or waits for its next turn."""
+        plan = attempt.plan
+        rows = self._load(attempt)
+        if rows is None:
+            return False
+        try:
+            self._backend.write(plan.table, plan.market, rows, writer=plan.writer, content_hash=plan.content_hash)
+        except PartialWriteError as error:
+            self._refuse(attempt, error)
+        except PermanentBackendError as error:
+            self._refuse_if_alone(attempt, error)
+        except StorageFailed as error:
+            self._note(error)
+            raise
+        except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
+            self._postpone(attempt, error)
+        else:
+            self._succeeded()
+            return True
+        return False
+
+    def _load(self, attempt: _Attempt) -> pa.Table | None:
+        """The plan's rows; None when they turned out to be damaged or not of the table, and were refused."""
+        from collector.journal.arrow import to_arrow
+
+        try:
+            return to_arrow(self._journal.load(attempt.plan))
+        except DamagedBatchError as error:
+            self._refuse(attempt, error, error.ids)
+        except ValueError as error:
+            self._refuse(attempt, error)
+        return None
+
+    def _refuse_if_alone(self, attempt: _Attempt, error: PermanentBackendError) -> None:
+        """Refuses the rows only if the backend takes others: lost permissions are no fault of theirs."""
+        try:
+            self._backend.check()
+        except StorageFailed:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the backend is not well
+            self._postpone(attempt, error)
+        else:
+            self._refuse(attempt, error)
+
+    def _refuse(self, attempt: _Attempt, error: Exception, ids: frozenset[int] | None = None) -> None:
+        plan = attempt.plan
+        try:
+            refused_rows = self._journal.refuse(plan, str(error), ids=ids)
+        except DiskFull as full:
+            self._postpone(attempt, full)
+            return
+        del self._attempts[plan.id]
+        self._counts = replace(self._counts, refused_rows=self._counts.refused_rows + refused_rows)
+        self._note(error)
+        detail = f"{refused_rows} rows of {plan.table} went to the dead letters: {error}"
+        self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
+
+    def _postpone(self, attempt: _Attempt, error: Exception) -> None:
+        attempt.failures += 1
+        attempt.due_ns = self._clock.now_ns() + self._pause_ns(attempt.failures, error)
+        self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """Counts one more failure in a row, and pauses everything when there are many."""
+        now_ns = self._clock.now_ns()
+        self._failures_in_a_row += 1
+        self._counts = replace(self._counts, failures=self._counts.failures + 1)
+        self._note(error)
+        beyond = self._failures_in_a_row - _AWAY_AFTER
+        if beyond >= 0:
+            self._paused_until_ns = now_ns + self._pause_ns(beyond + 1, error)
+            if self._counts.away_since_ns is None:
+                self._counts = replace(self._counts, away_since_ns=now_ns)
+                self._on_event(now_ns, None, "backend_away", str(error))
+
+    def _succeeded(self) -> None:
+        self._failures_in_a_row, self._paused_until_ns = 0, 0
+        away_since_ns = self._counts.away_since_ns
+        if away_since_ns is not None:
+            self._counts = replace(self._counts, away_since_ns=None)
+            now_ns = self._clock.now_ns()
+            self._on_event(now_ns, None, "backend_back", f"after {(now_ns - away_since_ns) / 1e9:.0f} s")
+
+    def _pause_ns(self, failures: int, error: Exception) -> int:
+        state = tenacity.RetryCallState(self._retrying, None, (), {})
+        state.attempt_number = failures
+        asked_s = error.retry_after_s if isinstance(error, TransientBackendError) else None
+        return round(max(self._wait(state), asked_s or 0.0) * 1e9)
+
+    def _acknowledge(self, plans: list[Plan]) -> int:
+        if not plans:
+            return 0
+        try:
+            self._journal.acknowledge(plans)
+        except DiskFull as error:
+            # They are written again, which changes nothing, and acknowledged then.
+            for plan in plans:
+                self._postpone(self._attempts[plan.id], error)
+            return 0
+        for plan in plans:
+            del self._attempts[plan.id]
+        self._counts = replace(
+            self._counts,
+            delivered_rows=self._counts.delivered_rows + sum(plan.rows for plan in plans),
+            writes=self._counts.writes + len(plans),
+        )
+        return len(plans)
+
+    def _note(self, error: Exception) -> None:
+        now_ns = self._clock.now_ns()
+        text = f"{type(error).__name__}: {error}"
+        self._counts = replace(self._counts, last_error=text, last_error_ns=now_ns)
+        # For the display only; a full or broken disk speaks up where it matters.
+        with contextlib.suppress(JournalError):
+            self._journal.record_error(text)
