@@ -44,6 +44,17 @@ def translate(error: OSError, path: Path) -> BackendError:
     return TransientBackendError(f"{path}: {reason}")
 
 
+def exists(path: Path) -> bool:
+    """Whether `path` is there; raises what `translate` says where that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise translate(error, path) from error
+    return True
+
+
 def write_new(path: Path, payload: memoryview) -> bool:
     """Makes the file `path` with `payload`, durably. False, and nothing touched, when the name is taken.
 
@@ -81,7 +92,7 @@ def make_folder(folder: Path, root: Path) -> None:
         BackendError: as `translate` says.
     """
     last = root
-    while not last.exists() and last != last.parent:
+    while not exists(last) and last != last.parent:
         last = last.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -110,8 +121,8 @@ def fsync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes, at any depth below `folder`, the unfinished files whose writer is dead."""
-    for hidden in folder.rglob(f".*{UNFINISHED_SUFFIX}"):
+    """Removes, at any depth below `folder`, the unfinished files whose writer is dead; what cannot be removed stays."""
+    for hidden in list(folder.rglob(f".*{UNFINISHED_SUFFIX}")):
         with contextlib.suppress(OSError):
             descriptor = os.open(hidden, os.O_WRONLY | os.O_CLOEXEC)
             try:
@@ -128,7 +139,7 @@ def probe(folder: Path) -> None:
         BackendError: as `translate` says.
     """
     folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
+    while not exists(folder) and folder != folder.parent:
         folder = folder.parent
     hidden = folder / f".check-{os.getpid()}{UNFINISHED_SUFFIX}"
     try:

@@ -33,7 +33,7 @@ class TransientBackendError(BackendError):
         self.retry_after_s = retry_after_s
 
 
-class StorageFull(TransientBackendError):  # noqa: N818 - named for what is the matter
+class StorageFull(TransientBackendError):
     """No room, or a quota is used up; nothing of the call is visible."""
 
 
@@ -49,7 +49,7 @@ class PartialWriteError(PermanentBackendError):
         self.failed_keys = tuple(failed_keys)
 
 
-class StorageFailed(BackendError):  # noqa: N818
+class StorageFailed(BackendError):
     """An I/O error of the device or a failed fsync.
 
     After it nobody knows what the disk holds of the bytes just written, so the write is never repeated in this process.

@@ -119,13 +119,17 @@ class Backend(abc.ABC):
         _require("symbol", market.symbol)
         return self._stats(table, market)
 
-    @abc.abstractmethod
     def markets(self, table: str | None = None) -> list[Market]:
         """The markets that have rows, in `table` or in any, sorted."""
+        if table is not None:
+            _require("table", table)
+        return self._markets(table)
 
-    @abc.abstractmethod
     def tables(self, market: Market) -> list[str]:
         """The tables in which `market` has rows, sorted."""
+        _require("exchange", market.exchange)
+        _require("symbol", market.symbol)
+        return self._tables(market)
 
     @abc.abstractmethod
     def check(self) -> None:
@@ -142,6 +146,12 @@ class Backend(abc.ABC):
     def _scan(
         self, table: str, market: Market, start_ns: int | None, end_ns: int | None, columns: Sequence[str] | None
     ) -> Iterator[pa.RecordBatch]: ...
+
+    @abc.abstractmethod
+    def _markets(self, table: str | None) -> list[Market]: ...
+
+    @abc.abstractmethod
+    def _tables(self, market: Market) -> list[str]: ...
 
     @abc.abstractmethod
     def _stats(self, table: str, market: Market) -> TableStats: ...

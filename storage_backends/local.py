@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from storage_backends import disk, layout
 from storage_backends.errors import PermanentBackendError
 from storage_backends.interface import Backend, Market, TableStats, legal
@@ -17,8 +19,6 @@ from storage_backends.schema import TABLES, Table, known
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
-
-    import pyarrow as pa
 
 BATCH_ROWS = 65_536
 _ALWAYS = TimeRange(None, None)
@@ -34,13 +34,6 @@ class LocalBackend(Backend):
         self._root = data_dir.absolute()
         self._prepared: set[Path] = set()
         self._swept: set[Path] = set()
-
-    def markets(self, table: str | None = None) -> list[Market]:
-        tables = TABLES.values() if table is None else [known(table)]
-        return sorted({market for each in tables for market in self._markets(each)})
-
-    def tables(self, market: Market) -> list[str]:
-        return sorted(table.name for table in TABLES.values() if self._has_rows(table, market))
 
     def check(self) -> None:
         disk.probe(self._root)
@@ -70,7 +63,7 @@ class LocalBackend(Backend):
                 _is_stored(definition, path, content_hash)
 
     def _prepare(self, folder: Path) -> None:
-        if folder not in self._prepared or not folder.is_dir():
+        if folder not in self._prepared or not disk.exists(folder):
             disk.make_folder(folder, self._root)
             self._prepared.add(folder)
 
@@ -122,11 +115,18 @@ class LocalBackend(Backend):
             last_ns=max(part.last_time for part in ends) * definition.ns_per_unit,
         )
 
-    def _markets(self, table: Table) -> Iterator[Market]:
-        for exchange in _folders(self._root / table.name, "exchange"):
-            for symbol in _folders(self._root / table.name / f"exchange={exchange}", "symbol"):
-                if self._has_rows(table, Market(exchange, symbol)):
-                    yield Market(exchange, symbol)
+    def _markets(self, table: str | None) -> list[Market]:
+        tables = TABLES.values() if table is None else [known(table)]
+        return sorted({market for each in tables for market in self._listed(each) if self._has_rows(each, market)})
+
+    def _tables(self, market: Market) -> list[str]:
+        return sorted(table.name for table in TABLES.values() if self._has_rows(table, market))
+
+    def _listed(self, table: Table) -> Iterator[Market]:
+        base = self._root / table.name
+        for exchange in _folders(base, "exchange"):
+            for symbol in _folders(base / f"exchange={exchange}", "symbol"):
+                yield Market(exchange, symbol)
 
     def _has_rows(self, table: Table, market: Market) -> bool:
         base = self._root / layout.market_folder(table.name, market)
@@ -174,11 +174,8 @@ def _folders(parent: Path, column: str) -> list[str]:
 @contextmanager
 def _opened(table: Table, path: Path) -> Iterator[PartFile]:
     try:
-        file = PartFile(str(path), str(path), table)
-        try:
-            yield file
-        finally:
-            file.close()
+        with pa.OSFile(str(path)) as source:
+            yield PartFile(source, str(path), table)
     except OSError as error:
         raise disk.translate(error, path) from error
 
@@ -190,7 +187,7 @@ def _read(table: Table, path: Path, columns: Sequence[str], within: TimeRange) -
 
 def _is_stored(table: Table, path: Path, content_hash: str) -> bool:
     """Whether this very content lies there, durably; raises when it is something else."""
-    if not path.exists():
+    if not disk.exists(path):
         return False
     with _opened(table, path) as file:
         stored = file.content_hash

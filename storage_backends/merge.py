@@ -72,7 +72,7 @@ def in_key_order(table: Table, rows: pa.Table) -> pa.Table:
         return rows
     order = [*((name, "ascending") for name in table.key), *table.prefer]
     # Sorting is stable, which is what makes "came first" hold.
-    rows = rows.take(pc.sort_indices(rows, sort_keys=order, null_placement="at_end"))
+    rows = rows.take(pc.sort_indices(rows, sort_keys=order))
     differs = None
     for name in table.key:
         values = rows.column(name).combine_chunks()

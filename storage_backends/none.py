@@ -15,12 +15,6 @@ if TYPE_CHECKING:
 class NoneBackend(Backend):
     """Checks names, then forgets. What the interface says about durability does not hold here."""
 
-    def markets(self, table: str | None = None) -> list[Market]:  # noqa: ARG002
-        return []
-
-    def tables(self, market: Market) -> list[str]:  # noqa: ARG002
-        return []
-
     def check(self) -> None:
         """There is always room."""
 
@@ -39,6 +33,12 @@ class NoneBackend(Backend):
         columns: Sequence[str] | None,  # noqa: ARG002
     ) -> Iterator[pa.RecordBatch]:
         return iter(())
+
+    def _markets(self, table: str | None) -> list[Market]:  # noqa: ARG002
+        return []
+
+    def _tables(self, market: Market) -> list[str]:  # noqa: ARG002
+        return []
 
     def _stats(self, table: str, market: Market) -> TableStats:  # noqa: ARG002
         return TableStats(0, 0, 0, None, None, None, None)

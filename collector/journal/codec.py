@@ -30,7 +30,7 @@ _NARROW_FROM = 16
 _UNSIGNED = (np.dtype("<u1"), np.dtype("<u2"), np.dtype("<u4"))
 
 
-class BadBody(ValueError):  # noqa: N818 - named for what is the matter
+class BadBody(ValueError):
     """The bytes are not a batch of a version that this program knows."""
 
 

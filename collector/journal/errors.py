@@ -17,23 +17,23 @@ class JournalError(Exception):
     """Base of everything that the journal raises on purpose."""
 
 
-class JournalLocked(JournalError):  # noqa: N818 - named for what is the matter
+class JournalLocked(JournalError):
     """Another process holds the journal."""
 
 
-class JournalTooNew(JournalError):  # noqa: N818 - named for what is the matter
+class JournalTooNew(JournalError):
     """The journal was written by a newer version; it was left untouched."""
 
 
-class JournalFull(JournalError):  # noqa: N818 - named for what is the matter
+class JournalFull(JournalError):
     """The journal holds as many bytes as it may; nothing of the commit was kept."""
 
 
-class DiskFull(JournalError):  # noqa: N818 - named for what is the matter
+class DiskFull(JournalError):
     """The disk has no room for the commit; nothing of it was kept."""
 
 
-class JournalFailed(JournalError):  # noqa: N818 - named for what is the matter
+class JournalFailed(JournalError):
     """The disk or the file failed; whether the last commit is there shows at the next start, wholly or not at all."""
 
 

@@ -1,0 +1,1 @@
+"""What a store holds, put to the question: chains, epochs, books. Reads through the storage interface alone."""

@@ -1,0 +1,60 @@
+"""The book at an instant, from the nearest anchor before it."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import NamedTuple
+
+from collector.audit.rebuild import StoredAnchor, Units, read_anchors, read_diffs, rebuild
+from collector.core.book import Book
+from storage_backends.interface import Backend, Market
+
+_NEAR_NS = 3600 * 1_000_000_000
+_CLOCKS_NS = 60 * 1_000_000_000
+"""How far the exchange's clock, which diffs are filed by, may stand from ours, which anchors are."""
+
+
+class KnownBook(NamedTuple):
+    """A book, the anchor it began with, and when its last diff was received."""
+
+    book: Book
+    anchor_id: int
+    recv_ns: int
+
+
+def book_at(backend: Backend, market: Market, at_ns: int) -> KnownBook | None:
+    """The book after every diff received before `at_ns`; None when none was known then."""
+    for reach_ns in (_NEAR_NS, 24 * _NEAR_NS, None):
+        start_ns = None if reach_ns is None else at_ns - reach_ns
+        known = _from_anchors(backend, market, start_ns, at_ns)
+        if known is not None:
+            return known
+    return None
+
+
+def _from_anchors(backend: Backend, market: Market, start_ns: int | None, at_ns: int) -> KnownBook | None:
+    """Tries the anchors received in [start_ns, at_ns), newest first: the newest may not be bridged yet."""
+    times = [
+        (recv_ns, update_id)
+        for rows in backend.scan("snapshots", market, start_ns, at_ns, ("recv_ns", "last_update_id"))
+        for recv_ns, update_id in zip(*(column.to_pylist() for column in rows.columns), strict=True)
+    ]
+    for recv_ns, update_id in reversed(times):
+        units = Units()
+        anchors: list[StoredAnchor] = [
+            anchor
+            for anchor in read_anchors(backend, market, units, recv_ns, recv_ns + 1)
+            if anchor.update_id == update_id
+        ]
+        diffs = read_diffs(backend, market, units, recv_ns - _CLOCKS_NS, at_ns + _CLOCKS_NS)
+        steps = rebuild(takewhile(lambda diff: diff.recv_ns < at_ns, diffs), iter(anchors), units)
+        last = None
+        for step in steps:
+            if step.diff.last_id > update_id:
+                last = step
+        if last is None:
+            continue
+        if last.book is None:
+            return None
+        return KnownBook(last.book, update_id, last.diff.recv_ns)
+    return None

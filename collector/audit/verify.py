@@ -1,0 +1,279 @@
+"""Whether a store keeps the promise: every break explained, one row an epoch, books that agree with the exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from collector.audit.gaps import id_cover, read_gaps, time_cover
+from collector.audit.rebuild import Units, read_anchors, read_diffs, rebuild
+from collector.core.epochs import SECOND_NS
+from collector.core.gaps import Gap
+from storage_backends.interface import Backend, Market
+
+_EXAMPLES = 20
+_ID_TABLES = (("trades", "agg_trade_id"), ("raw_trades", "trade_id"))
+
+
+class Chain(msgspec.Struct):
+    """Ids of a stream. A break is a range of missing ids that no stored gap explains; `breaks` shows the first 20."""
+
+    rows: int = 0
+    first_id: int | None = None
+    last_id: int | None = None
+    explained: int = 0
+    unexplained: int = 0
+    breaks: list[tuple[int, int]] = []
+
+
+class EpochCheck(msgspec.Struct):
+    """Rows of `depth`. Holes are in epochs; explained ones lie between sessions or inside a stored gap."""
+
+    rows: int = 0
+    valid: int = 0
+    first: int | None = None
+    last: int | None = None
+    interval_s: int | None = None
+    explained_holes: int = 0
+    unexplained_holes: int = 0
+    holes: list[tuple[int, int]] = []
+
+
+class BookCheck(msgspec.Struct):
+    """The book rebuilt from anchors and diffs.
+
+    `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
+    differ while book_ticker sent nothing since the diff before; `differing` ones contradict it.
+    """
+
+    diffs: int = 0
+    rebuilt: int = 0
+    crossed: int = 0
+    compared: int = 0
+    equal: int = 0
+    unreported: int = 0
+    differing: int = 0
+    anchors: int = 0
+    anchor_levels: int = 0
+    anchor_levels_differing: int = 0
+    examples: list[dict[str, Any]] = []
+
+
+class GapCount(msgspec.Struct):
+    """Gaps of one stream."""
+
+    gaps: int = 0
+    open: int = 0
+    healed: int = 0
+
+
+class MarketReport(msgspec.Struct):
+    """What was found in one market; `problems` is empty when the store keeps its promise there."""
+
+    exchange: str
+    symbol: str
+    chains: dict[str, Chain]
+    epochs: EpochCheck
+    book: BookCheck
+    gaps: dict[str, GapCount]
+    quarantined: int
+    problems: list[str]
+
+
+def verify_market(
+    backend: Backend,
+    market: Market,
+    start_ns: int | None = None,
+    end_ns: int | None = None,
+    every: Callable[[int], None] | None = None,
+) -> MarketReport:
+    """Audits one market; `every` is told the number of diffs walked, about each 1,000."""
+    gaps = read_gaps(backend, market)
+    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, [])
+    for gap in gaps:
+        count = report.gaps.setdefault(gap.stream, GapCount())
+        count.gaps += 1
+        count.open += gap.to_ns is None
+        count.healed += gap.healed
+    report.chains["depth"] = _walk_books(backend, market, gaps, report.book, start_ns, end_ns, every)
+    for table, column in _ID_TABLES:
+        chain = _walk_ids(backend, market, gaps, table, column, start_ns, end_ns)
+        if chain.rows:
+            report.chains[table] = chain
+    starts: list[int] = []
+    for rows in backend.scan("events", market, None, None, ("time_ns", "kind")):
+        for time_ns, kind in zip(rows.column("time_ns").to_pylist(), rows.column("kind").to_pylist(), strict=True):
+            if kind == "session_started":
+                starts.append(time_ns)
+            report.quarantined += kind == "quarantine"
+    report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
+    report.problems = _problems(report)
+    return report
+
+
+def _problems(report: MarketReport) -> list[str]:
+    found = [
+        f"{name}: {chain.unexplained} breaks that no gap explains"
+        for name, chain in report.chains.items()
+        if chain.unexplained
+    ]
+    book, epochs = report.book, report.epochs
+    if epochs.unexplained_holes:
+        found.append(f"epochs: {epochs.unexplained_holes} holes that no gap explains")
+    if book.crossed:
+        found.append(f"book: crossed after {book.crossed} diffs")
+    if book.differing:
+        found.append(f"book: differs from book_ticker after {book.differing} diffs")
+    if book.anchor_levels_differing:
+        found.append(f"book: {book.anchor_levels_differing} levels differ from anchors")
+    return found
+
+
+def _note_break(chain: Chain, missing: tuple[int, int], explained: bool) -> None:
+    if explained:
+        chain.explained += 1
+        return
+    chain.unexplained += 1
+    if len(chain.breaks) < _EXAMPLES:
+        chain.breaks.append(missing)
+
+
+def _walk_ids(
+    backend: Backend,
+    market: Market,
+    gaps: list[Gap],
+    table: str,
+    column: str,
+    start_ns: int | None,
+    end_ns: int | None,
+) -> Chain:
+    chain, cover = Chain(), id_cover(gaps, table)
+    for rows in backend.scan(table, market, start_ns, end_ns, (column,)):
+        ids = rows.column(column).to_numpy()
+        if chain.last_id is None:
+            chain.first_id = int(ids[0])
+            chain.last_id = int(ids[0]) - 1
+        steps = ids.copy()
+        steps[1:] -= ids[:-1]
+        steps[0] -= chain.last_id
+        for at in (steps != 1).nonzero()[0].tolist():
+            missing = (int(ids[at] - steps[at]) + 1, int(ids[at]) - 1)
+            _note_break(chain, missing, cover.holds(*missing))
+        chain.rows += len(ids)
+        chain.last_id = int(ids[-1])
+    return chain
+
+
+def _walk_epochs(
+    backend: Backend,
+    market: Market,
+    gaps: list[Gap],
+    session_starts: list[int],
+    start_ns: int | None,
+    end_ns: int | None,
+) -> EpochCheck:
+    check, cover = EpochCheck(), time_cover(gaps, "depth")
+    epochs: list[int] = []
+    for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
+        epochs += rows.column("epoch").to_pylist()
+        check.valid += rows.column("valid").true_count
+    if not epochs:
+        return check
+    check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
+    steps = [after - before for before, after in zip(epochs, epochs[1:], strict=False)]
+    check.interval_s = min(steps, default=None)
+    for before, step in zip(epochs, steps, strict=False):
+        if step == check.interval_s:
+            continue
+        after = before + step
+        restarted = any(before * SECOND_NS <= start < after * SECOND_NS for start in session_starts)
+        if restarted or cover.holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+            check.explained_holes += 1
+        else:
+            check.unexplained_holes += 1
+            if len(check.holes) < _EXAMPLES:
+                check.holes.append((before, after))
+    return check
+
+
+def _walk_books(
+    backend: Backend,
+    market: Market,
+    gaps: list[Gap],
+    check: BookCheck,
+    start_ns: int | None,
+    end_ns: int | None,
+    every: Callable[[int], None] | None,
+) -> Chain:
+    chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
+    tickers = _Tickers(backend, market, start_ns, end_ns)
+    steps = rebuild(
+        read_diffs(backend, market, units, start_ns, end_ns),
+        read_anchors(backend, market, units, start_ns, end_ns),
+        units,
+    )
+    previous = 0
+    for step in steps:
+        diff, book = step.diff, step.book
+        chain.rows += 1
+        chain.first_id = diff.last_id if chain.first_id is None else chain.first_id
+        chain.last_id = diff.last_id
+        if step.missing is not None:
+            _note_break(chain, step.missing, cover.holds(*step.missing))
+        check.anchors += step.anchors
+        check.anchor_levels += step.compared
+        check.anchor_levels_differing += step.differing
+        if every is not None and chain.rows % 1000 == 0:
+            every(chain.rows)
+        ticker = tickers.at(diff.last_id)
+        if book is not None:
+            check.rebuilt += 1
+            bid, ask = book.best_bid, book.best_ask
+            check.crossed += bid is not None and ask is not None and bid >= ask
+            if ticker is not None and bid is not None and ask is not None:
+                unit = float(10**book.price_places)
+                update_id, *quoted = ticker
+                check.compared += 1
+                if [bid / unit, ask / unit] == quoted:
+                    check.equal += 1
+                elif update_id <= previous:
+                    check.unreported += 1
+                else:
+                    check.differing += 1
+                    if len(check.examples) < _EXAMPLES:
+                        check.examples.append(
+                            {
+                                "last_id": diff.last_id,
+                                "book": [bid / unit, ask / unit],
+                                "book_ticker": quoted,
+                                "update_id": update_id,
+                            }
+                        )
+        previous = diff.last_id
+    check.diffs = chain.rows
+    return chain
+
+
+class _Tickers:
+    """The newest book_ticker at or before an update, for rising updates."""
+
+    def __init__(self, backend: Backend, market: Market, start_ns: int | None, end_ns: int | None) -> None:
+        self._rows = self._read(backend, market, start_ns, end_ns)
+        self._next = next(self._rows, None)
+        self._newest: tuple[int, float, float] | None = None
+
+    def at(self, update_id: int) -> tuple[int, float, float] | None:
+        while self._next is not None and self._next[0] <= update_id:
+            self._newest = self._next
+            self._next = next(self._rows, None)
+        return self._newest
+
+    @staticmethod
+    def _read(
+        backend: Backend, market: Market, start_ns: int | None, end_ns: int | None
+    ) -> Iterator[tuple[int, float, float]]:
+        columns = ("update_id", "bid_price", "ask_price")
+        for rows in backend.scan("book_ticker", market, start_ns, end_ns, columns):
+            yield from zip(*(rows.column(name).to_pylist() for name in columns), strict=True)

@@ -1,0 +1,79 @@
+"""The command line: one module a command, imported when it is called. Without a command, `run`."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from collector import __version__
+from collector.config import Setting, check_environment, load_environment_file
+from collector.errors import EXIT_USAGE, CollectorError
+
+COMMANDS = ("run", "replay", "verify", "book", "gaps", "stats")
+
+
+class Commands(click.Group):
+    """Finds a command in the module of its name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"collector.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in {"--help", "--version"}):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Commands, invoke_without_command=False)
+@click.version_option(__version__, prog_name="collector")
+def collector() -> None:
+    """Order-book market data that can be trusted: every message stored once, or inside a gap that is stored too."""
+
+
+def options() -> set[str]:
+    """The names of all settings of all commands."""
+    context = click.Context(collector)
+    names: set[str] = set()
+    for name in COMMANDS:
+        command = collector.get_command(context, name)
+        assert command is not None
+        names |= {str(parameter.name) for parameter in command.params if isinstance(parameter, Setting)}
+    return names
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Runs a command and exits: 0 good, 1 bad news, 2 wrong usage or configuration, 3 the machine failed."""
+    try:
+        known = options()
+        load_environment_file(Path(".env"), known)
+        check_environment(os.environ, known)
+        code: Any = collector.main(args, prog_name="collector", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = 130
+    except click.ClickException as error:
+        code = _complain(error.format_message(), EXIT_USAGE)
+    except CollectorError as error:
+        code = _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        # The reader of a pipe has seen enough. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(f"collector: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,90 @@
+"""`collector book`: the whole book at an instant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from collector.audit.instant import book_at
+from collector.commands.options import (
+    config_option,
+    market_options,
+    open_store,
+    select_markets,
+    store_errors,
+    store_options,
+)
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
+from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.times import Time, show_ns
+
+
+@click.command()
+@market_options
+@click.option("--at", "at_ns", type=Time(), required=True, help="ISO 8601, or Unix time in s, ms, µs or ns")
+@click.option("--depth", default=10, show_default=True, type=click.IntRange(1, 100_000), help="levels a side")
+@store_options
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="as JSON: bids and asks as [price, quantity], best first")
+def book(
+    exchange: tuple[str, ...],
+    symbol: tuple[str, ...],
+    at_ns: int,
+    depth: int,
+    backend: str,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Rebuilds the book as it was known at an instant: every diff received before it, none after.
+
+    Levels beyond the known depth are left out. Exit code 1: no book was known then.
+    """
+    store = open_store(backend, data_dir)
+    with store_errors():
+        markets = select_markets(store, exchange, symbol)
+        if len(markets) != 1:
+            names = ", ".join(f"{market.exchange} {market.symbol}" for market in markets) or "none"
+            raise ConfigurationError(
+                "--symbol", "is not one market", f"choose with --exchange and --symbol from: {names}"
+            )
+        known = book_at(store, markets[0], at_ns)
+    if known is None:
+        click.echo(f"no book of {markets[0].exchange} {markets[0].symbol} was known at {show_ns(at_ns)}", err=True)
+        raise click.exceptions.Exit(EXIT_BAD_NEWS)
+    found = known.book
+    price_unit, quantity_unit = float(10**found.price_places), float(10**found.quantity_places)
+
+    def levels(side: Side, *, best_last: bool) -> list[list[float]]:
+        pairs = zip((side.price / price_unit).tolist(), (side.quantity / quantity_unit).tolist(), strict=True)
+        ladder = [list(pair) for pair in pairs]
+        return (ladder[::-1] if best_last else ladder)[:depth]
+
+    bids = levels(found.bids.between(found.bid_floor, WHOLE_CEILING), best_last=True)
+    asks = levels(found.asks.between(WHOLE_FLOOR, found.ask_ceiling), best_last=False)
+    if as_json:
+        report = {
+            "exchange": markets[0].exchange,
+            "symbol": markets[0].symbol,
+            "at_ns": at_ns,
+            "last_update_id": found.last_id,
+            "recv_ns": known.recv_ns,
+            "anchor_update_id": known.anchor_id,
+            "known_from": found.bid_floor / price_unit,
+            "known_to": None if found.ask_ceiling == WHOLE_CEILING else found.ask_ceiling / price_unit,
+            "bids": bids,
+            "asks": asks,
+        }
+        click.echo(msgspec.json.encode(report))
+        return
+    click.echo(
+        f"{markets[0].exchange} {markets[0].symbol} at {show_ns(at_ns)}: update {found.last_id}, "
+        f"received {(at_ns - known.recv_ns) / 1e6:.0f} ms before"
+    )
+    width = max((len(f"{price:,.{found.price_places}f}") for price, _ in bids + asks), default=0)
+    for price, quantity in reversed(asks):
+        click.echo(f"  ask {price:>{width},.{found.price_places}f}  {quantity:,.{found.quantity_places}f}")
+    click.echo(f"      {'-' * width}")
+    for price, quantity in bids:
+        click.echo(f"  bid {price:>{width},.{found.price_places}f}  {quantity:,.{found.quantity_places}f}")

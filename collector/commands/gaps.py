@@ -1,0 +1,61 @@
+"""`collector gaps`: what is missing, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from collector.audit.gaps import read_gaps
+from collector.commands.options import (
+    config_option,
+    market_options,
+    open_store,
+    select_markets,
+    store_errors,
+    store_options,
+)
+from collector.times import show_ns
+
+
+@click.command()
+@market_options
+@click.option("--stream", multiple=True, help="depth, trades, raw_trades, book_ticker; repeatable  [default: all]")
+@store_options
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="a list, one object a gap")
+def gaps(
+    exchange: tuple[str, ...],
+    symbol: tuple[str, ...],
+    stream: tuple[str, ...],
+    backend: str,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Lists the stored gaps, each by its newest statement."""
+    store = open_store(backend, data_dir)
+    with store_errors():
+        found = [
+            (market, gap)
+            for market in select_markets(store, exchange, symbol)
+            for gap in read_gaps(store, market)
+            if not stream or gap.stream in stream
+        ]
+    if as_json:
+        rows = [
+            {"exchange": market.exchange, "symbol": market.symbol, **msgspec.structs.asdict(gap)}
+            for market, gap in found
+        ]
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2))
+        return
+    for market, gap in found:
+        span = "open" if gap.to_ns is None else f"{(gap.to_ns - gap.from_ns) / 1e9:.3f} s"
+        ids = f"ids {gap.from_id}…{'' if gap.to_id is None else gap.to_id}"
+        if gap.from_id is not None and gap.to_id is not None and gap.to_id < gap.from_id:
+            ids = "no id missing"
+        healed = f", healed by {gap.healed_by}" if gap.healed else ""
+        click.echo(
+            f"{market.exchange} {market.symbol} {gap.stream:<11} {show_ns(gap.from_ns)} {span:>10}  {gap.reason}: {ids}{healed}"
+        )
+    click.echo(f"{len(found)} gaps")

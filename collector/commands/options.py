@@ -1,0 +1,105 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from collector.config import load_file, setting
+from collector.errors import ConfigurationError, MachineFailed
+from collector.markets import exchange_symbol
+from storage_backends.interface import Backend, Market
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def store_options(command: Command) -> Command:
+    """--backend and --data-dir, on every command that touches a store."""
+    command = setting(
+        "--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"
+    )(command)
+    return setting("--backend", default="local", help="where rows go: local (Parquet under --data-dir)")(command)
+
+
+def market_options(command: Command) -> Command:
+    """--exchange and --symbol as filters of what a store holds."""
+    command = setting("--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]")(
+        command
+    )
+    return setting("--exchange", multiple=True, help="binanceusdm, binance; repeatable  [default: all]")(command)
+
+
+def config_option(command: Command) -> Command:
+    """--config FILE: a YAML file with the same options."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        envvar="COLLECTOR_CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="YAML file of options; flags and environment are stronger",
+    )(command)
+
+
+def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        ctx.default_map = {**load_file(path, ctx.command), **(ctx.default_map or {})}
+
+
+def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Backend:
+    """The backend that the options name.
+
+    Raises:
+        ConfigurationError: unknown backend, or nothing stored there although something must be.
+    """
+    from storage_backends.open import open_backend
+
+    if must_exist and backend == "local" and not data_dir.is_dir():
+        raise ConfigurationError(
+            "--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to"
+        )
+    try:
+        return open_backend(backend, data_dir=data_dir)
+    except ValueError as error:
+        raise ConfigurationError("--backend", backend, str(error)) from error
+
+
+def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[str, ...]) -> list[Market]:
+    """The markets of a store that the options ask for.
+
+    Raises:
+        ConfigurationError: one that was named is not there.
+    """
+    stored = backend.markets()
+    wanted = [exchange_symbol(symbol) for symbol in symbols]
+    for symbol in wanted:
+        if not any(market.symbol == symbol for market in stored):
+            have = ", ".join(f"{market.exchange} {market.symbol}" for market in stored) or "nothing"
+            raise ConfigurationError("--symbol", symbol, f"is not in this store, which holds {have}")
+    for exchange in exchanges:
+        if not any(market.exchange == exchange for market in stored):
+            have = ", ".join(sorted({market.exchange for market in stored})) or "nothing"
+            raise ConfigurationError("--exchange", exchange, f"is not in this store, which holds {have}")
+    return [
+        market
+        for market in stored
+        if (not wanted or market.symbol in wanted) and (not exchanges or market.exchange in exchanges)
+    ]
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Turns what a backend raises while it is read into one line for people."""
+    from storage_backends.errors import BackendError, StorageFailed
+
+    try:
+        yield
+    except StorageFailed as error:
+        raise MachineFailed(str(error)) from error
+    except BackendError as error:
+        raise ConfigurationError("--data-dir", "cannot be read", str(error)) from error

@@ -1,0 +1,146 @@
+"""`collector run`: live collection."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import click
+
+from collector.clock import SystemClock
+from collector.commands.options import config_option, store_options
+from collector.config import setting
+from collector.errors import ConfigurationError
+from collector.markets import is_futures
+from collector.recorder import CHANNELS
+from collector.settings import RunSettings
+from collector.sources.errors import FeedError
+from collector.sources.settings import FeedSettings
+
+_SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
+
+
+@click.command()
+@setting("--exchange", multiple=True, default=("binanceusdm",), help="binanceusdm, binance, or both; repeatable")
+@setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
+@setting("--step", default=0.00002, type=click.FloatRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
+@setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
+@setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
+@setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
+@setting(
+    "--streams", default="depth,aggTrade,bookTicker", help="channels, with commas: depth, aggTrade, trade, bookTicker"
+)
+@setting(
+    "--depth-speed",
+    default="100ms",
+    type=click.Choice(list(_SPEEDS)),
+    help="pace of depth diffs; none: the exchange's own",
+)
+@store_options
+@click.option("--dry-run", is_flag=True, help="collect and show, store nothing")
+@setting("--duration", default=None, type=click.FloatRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
+@setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
+@setting(
+    "--flush-interval", default=300.0, type=click.FloatRange(0.1, 86400), help="seconds of rows in one Parquet file"
+)
+@setting(
+    "--journal-max-bytes",
+    default=4 << 30,
+    type=click.IntRange(1 << 20),
+    help="bound of the journal; then new rows are refused",
+)
+@setting(
+    "--stale-after",
+    default=5.0,
+    type=click.FloatRange(0, min_open=True),
+    help="seconds without depth after which an epoch is not valid",
+)
+@setting("--anchor-interval", default=600.0, type=click.FloatRange(10), help="seconds between snapshots of a market")
+@setting(
+    "--anchor-limit",
+    default=None,
+    type=click.IntRange(5, 5000),
+    help="levels of a snapshot  [default: 1000; 5000 for up to ten spot markets]",
+)
+@setting(
+    "--max-connects", default=150, type=click.IntRange(1, 300), help="connection attempts in five minutes, at most"
+)
+@setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
+@setting("--spot-ws", default=None, help="websocket root of spot")
+@setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
+@setting(
+    "--log-level", default="WARNING", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
+)
+@config_option
+def run(
+    exchange: tuple[str, ...],
+    symbol: tuple[str, ...],
+    step: float,
+    steps: int,
+    interval: int,
+    ref: str,
+    streams: str,
+    depth_speed: str,
+    backend: str,
+    data_dir: Path,
+    dry_run: bool,
+    duration: float | None,
+    raw: bool,
+    flush_interval: float,
+    journal_max_bytes: int,
+    stale_after: float,
+    anchor_interval: float,
+    anchor_limit: int | None,
+    max_connects: int,
+    url_root: str | None,
+    spot_ws: str | None,
+    futures_ws: str | None,
+    log_level: str,
+) -> None:
+    """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
+
+    Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
+    strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
+    """
+    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for one in exchange:
+        is_futures(one)
+    channels = tuple(name.strip() for name in streams.split(",") if name.strip())
+    for name in channels:
+        if name not in CHANNELS:
+            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
+    if not channels:
+        raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
+    settings = RunSettings(
+        exchanges=tuple(dict.fromkeys(exchange)),
+        symbols=tuple(dict.fromkeys(symbol)),
+        streams=channels,
+        step=step,
+        steps=steps,
+        interval_s=interval,
+        reference=ref,
+        stale_after_s=stale_after,
+        backend="none" if dry_run else backend,
+        data_dir=data_dir,
+        raw=raw,
+        duration_s=duration,
+        flush_interval_s=flush_interval,
+        journal_max_bytes=journal_max_bytes,
+        feed=FeedSettings(
+            url_root=url_root,
+            spot_ws=spot_ws,
+            futures_ws=futures_ws,
+            depth_speed_ms=_SPEEDS[depth_speed],
+            anchor_interval_s=anchor_interval,
+            anchor_limit=anchor_limit,
+            max_connects_per_5min=max_connects,
+        ),
+    )
+    from collector.pipeline import Pipeline
+
+    try:
+        pipeline = Pipeline(settings, SystemClock())
+    except FeedError as error:
+        raise ConfigurationError("settings", "cannot be used", str(error)) from error
+    asyncio.run(pipeline.run())

@@ -1,0 +1,100 @@
+"""`collector verify`: the audit of a store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from collector.audit.verify import MarketReport, verify_market
+from collector.commands.options import (
+    config_option,
+    market_options,
+    open_store,
+    select_markets,
+    store_errors,
+    store_options,
+)
+from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.times import Time
+
+
+@click.command()
+@market_options
+@click.option("--from", "start_ns", type=Time(), help="only from this time on, by each table's own time")
+@click.option("--to", "end_ns", type=Time(), help="only before this time")
+@store_options
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="the whole report as JSON")
+def verify(
+    exchange: tuple[str, ...],
+    symbol: tuple[str, ...],
+    start_ns: int | None,
+    end_ns: int | None,
+    backend: str,
+    data_dir: Path,
+    as_json: bool,
+) -> None:
+    """Audits a store: id chains, gaps, one row an epoch, anchors and book_ticker against rebuilt books.
+
+    Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
+    that contradicts the exchange.
+    """
+    store = open_store(backend, data_dir)
+    with store_errors():
+        markets = select_markets(store, exchange, symbol)
+        if not markets:
+            raise ConfigurationError(
+                "--data-dir", data_dir, "holds no tables; name the folder that `collector run` wrote to"
+            )
+        reports = []
+        for market in markets:
+            name = f"{market.exchange} {market.symbol}"
+
+            def show(diffs: int, name: str = name) -> None:
+                if not as_json and sys.stderr.isatty():
+                    click.echo(f"\r{name}: {diffs:,} diffs", nl=False, err=True)
+
+            reports.append(verify_market(store, market, start_ns, end_ns, show))
+    good = not any(report.problems for report in reports)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode({"ok": good, "markets": reports}), indent=2))
+    else:
+        for report in reports:
+            _print(report)
+        click.echo("good: nothing is missing that no gap tells of" if good else "bad news: see above")
+    if not good:
+        raise click.exceptions.Exit(EXIT_BAD_NEWS)
+
+
+def _print(report: MarketReport) -> None:
+    click.echo(f"{report.exchange} {report.symbol}")
+    for name, chain in report.chains.items():
+        if chain.rows:
+            click.echo(
+                f"  {name:<11} {chain.rows:>10,} rows, ids {chain.first_id}…{chain.last_id}, "
+                f"{chain.explained} breaks told by gaps, {chain.unexplained} unexplained"
+            )
+    epochs, book = report.epochs, report.book
+    click.echo(
+        f"  {'epochs':<11} {epochs.rows:>10,} rows, {epochs.valid:,} valid, "
+        f"{epochs.explained_holes} holes told by gaps, {epochs.unexplained_holes} unexplained"
+    )
+    if book.diffs:
+        click.echo(
+            f"  {'book':<11} {book.rebuilt:>10,} of {book.diffs:,} diffs rebuilt; best prices equal book_ticker "
+            f"{book.equal:,} of {book.compared:,} times ({book.unreported} moves it never reported, "
+            f"{book.differing} differ); crossed {book.crossed}"
+        )
+        click.echo(
+            f"  {'anchors':<11} {book.anchors:>10,} compared over {book.anchor_levels:,} levels, "
+            f"{book.anchor_levels_differing} differ"
+        )
+    gaps = ", ".join(
+        f"{name} {count.gaps} ({count.healed} healed, {count.open} open)" for name, count in sorted(report.gaps.items())
+    )
+    click.echo(f"  {'gaps':<11} {gaps or 'none'}; {report.quarantined} frames in quarantine")
+    for problem in report.problems:
+        click.echo(f"  ! {problem}")

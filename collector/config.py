@@ -1,0 +1,139 @@
+"""Settings from flags, environment, `.env` and a YAML file, in that order of strength.
+
+click does the work: a flag beats an environment variable, which beats the default map that a YAML file becomes; `.env`
+only fills in variables that are not set. Every option can be set as `COLLECTOR_<OPTION>`; some also by the shorter
+names that users know. A key that no option has is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from collector.errors import ConfigurationError
+
+PREFIX = "COLLECTOR_"
+KNOWN_NAMES = {
+    "symbol": "SYMBOL",
+    "backend": "DB_BACKEND",
+    "log_level": "LOG_LEVEL",
+    "futures_ws": "FUTURES_WS",
+    "spot_ws": "SPOT_WS",
+    "depth_speed": "DEPTH_SPEED",
+}
+"""Options that also have a name without prefix in the environment."""
+
+_FOREIGN = ("AWS_", "BIGTABLE_", "GOOGLE_", "GCP_", "CLOUDSDK_", "PYTHON", "COMPOSE_", "DOCKER_", "LC_", "SHARD_")
+_FOREIGN_NAMES = {"TZ", "PATH", "HOME", "LANG", "USER", "SHELL", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def variables(option: str) -> list[str]:
+    """The environment variables of an option, strongest first."""
+    return [f"{PREFIX}{option.upper()}", *([KNOWN_NAMES[option]] if option in KNOWN_NAMES else [])]
+
+
+class Setting(click.Option):
+    """An option that the environment and a file can set too; lists are separated by commas there."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("show_default", True)
+        super().__init__(*args, **kwargs)
+        if self.name is not None and self.envvar is None:
+            self.envvar = variables(self.name)
+
+    def value_from_envvar(self, ctx: click.Context) -> Any:
+        value = self.resolve_envvar_value(ctx)
+        if value is None or not self.multiple:
+            return super().value_from_envvar(ctx)
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    def consume_value(self, ctx: click.Context, opts: Mapping[str, Any]) -> tuple[Any, Any]:
+        value, source = super().consume_value(ctx, opts)
+        if self.multiple and isinstance(value, str):
+            value = tuple(part.strip() for part in value.split(",") if part.strip())
+        return value, source
+
+
+def setting(*names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """A click option of class `Setting`."""
+    return click.option(*names, cls=Setting, **attributes)
+
+
+def load_environment_file(path: Path, known: Iterable[str]) -> None:
+    """Fills variables that are not set from a `.env` file; nothing happens when there is none.
+
+    Raises:
+        ConfigurationError: a key that nothing reads.
+    """
+    if not path.is_file():
+        return
+    from dotenv import dotenv_values
+
+    names = [name for option in known for name in variables(option)]
+    for key, value in dotenv_values(path).items():
+        if key not in names and not _foreign(key):
+            raise unknown_key(f"{path.name} key", key, names)
+        if value is not None:
+            os.environ.setdefault(key, value)
+
+
+def check_environment(environment: Iterable[str], known: Iterable[str]) -> None:
+    """Refuses variables that begin with `COLLECTOR_` and mean nothing.
+
+    Raises:
+        ConfigurationError: naming the nearest variable that exists.
+    """
+    names = [name for option in known for name in variables(option)]
+    for key in environment:
+        if key.startswith(PREFIX) and key not in names:
+            raise unknown_key("environment variable", key, names)
+
+
+def load_file(path: Path, command: click.Command, others: Sequence[click.Command] = ()) -> dict[str, Any]:
+    """A YAML file as click's default map for `command`. Keys are option names, with `_` or `-`.
+
+    Options that only other commands have may stand in the same file and are left out.
+
+    Raises:
+        ConfigurationError: not readable, not a mapping, or with an unknown key.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError("--config", path, f"cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        where = " ".join(str(error).split())
+        raise ConfigurationError("--config", path, f"is not YAML: {where}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise ConfigurationError("--config", path, "must hold `option: value` lines")
+    mine = {parameter.name for parameter in command.params if isinstance(parameter, Setting)}
+    theirs = {parameter.name for other in others for parameter in other.params if isinstance(parameter, Setting)}
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name in mine:
+            values[name] = value
+        elif name not in theirs:
+            raise unknown_key(f"--config {path}: key", str(key), sorted(str(name) for name in mine))
+    return values
+
+
+def unknown_key(where: str, key: str, names: Iterable[str]) -> ConfigurationError:
+    """The error for a key that nothing reads, with the nearest one that something does."""
+    near = difflib.get_close_matches(key, list(names), n=1, cutoff=0.5)
+    return ConfigurationError(where, key, f"is unknown; did you mean {near[0]}?" if near else "is unknown")
+
+
+def _foreign(key: str) -> bool:
+    return key in _FOREIGN_NAMES or key.startswith(_FOREIGN)

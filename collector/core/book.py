@@ -1,0 +1,157 @@
+"""An exact order book over sorted integer arrays, which knows how deep it is known.
+
+Sides are immutable: applying a second of diffs makes new arrays, so that keeping an older book costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from collector.core.decimals import Ints
+
+WHOLE_FLOOR = 0
+WHOLE_CEILING = 2**62
+"""Bounds of a side that is known to its end: the exchange had fewer levels than were asked for."""
+
+_NONE = np.empty(0, np.int64)
+
+
+class Side(NamedTuple):
+    """Levels in ascending order of price, each price once, quantities above zero; both in integer units."""
+
+    price: Ints
+    quantity: Ints
+
+    def merge(self, price: Ints, quantity: Ints) -> Side:
+        """The side after absolute quantities, in order of receipt: the last one of a price counts, zero removes it."""
+        if not len(price):
+            return self
+        prices = np.concatenate((self.price, price))
+        quantities = np.concatenate((self.quantity, quantity))
+        order = np.argsort(prices, kind="stable")
+        prices, quantities = prices[order], quantities[order]
+        keep = np.empty(len(prices), bool)
+        keep[-1] = True
+        np.not_equal(prices[1:], prices[:-1], out=keep[:-1])
+        keep &= quantities != 0
+        return Side(prices[keep], quantities[keep])
+
+    def between(self, low: int, high: int) -> Side:
+        """The levels with low ≤ price ≤ high."""
+        span = slice(int(np.searchsorted(self.price, low, "left")), int(np.searchsorted(self.price, high, "right")))
+        return Side(self.price[span], self.quantity[span])
+
+    def scaled(self, price_factor: int, quantity_factor: int) -> Side:
+        """The same side in smaller units."""
+        return Side(self.price * price_factor, self.quantity * quantity_factor)
+
+
+EMPTY = Side(_NONE, _NONE)
+
+
+class Change(NamedTuple):
+    """Levels that diffs set, in order of receipt."""
+
+    bid_price: Ints
+    bid_quantity: Ints
+    ask_price: Ints
+    ask_quantity: Ints
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """Both sides after update `last_id`. Bids from `bid_floor` up and asks up to `ask_ceiling` are all known;
+    beyond, only levels that changed since the anchor are."""
+
+    bids: Side
+    asks: Side
+    bid_floor: int
+    ask_ceiling: int
+    last_id: int
+    price_places: int
+    quantity_places: int
+
+    def apply(self, change: Change, last_id: int) -> Book:
+        """The book after `change`, whose last update is `last_id`."""
+        return replace(
+            self,
+            bids=self.bids.merge(change.bid_price, change.bid_quantity),
+            asks=self.asks.merge(change.ask_price, change.ask_quantity),
+            last_id=last_id,
+        )
+
+    def at_places(self, price_places: int, quantity_places: int) -> Book:
+        """The same book in units of 10**-places; places only grow."""
+        if (price_places, quantity_places) == (self.price_places, self.quantity_places):
+            return self
+        price_factor = 10 ** (price_places - self.price_places)
+        quantity_factor = 10 ** (quantity_places - self.quantity_places)
+        return Book(
+            self.bids.scaled(price_factor, quantity_factor),
+            self.asks.scaled(price_factor, quantity_factor),
+            self.bid_floor * price_factor,
+            self.ask_ceiling if self.ask_ceiling == WHOLE_CEILING else self.ask_ceiling * price_factor,
+            self.last_id,
+            price_places,
+            quantity_places,
+        )
+
+    @property
+    def best_bid(self) -> int | None:
+        """Highest bid in price units; None when the side is empty."""
+        return int(self.bids.price[-1]) if len(self.bids.price) else None
+
+    @property
+    def best_ask(self) -> int | None:
+        """Lowest ask in price units; None when the side is empty."""
+        return int(self.asks.price[0]) if len(self.asks.price) else None
+
+    def widened(self, anchor: Book) -> Book:
+        """This book plus the anchor's levels beyond what was known here, for two books at the same update.
+
+        Known ranges that do not touch leave a hole between them, so then the anchor's range alone is known.
+        """
+        bids_touch = len(anchor.bids.price) == 0 or self.bid_floor <= int(anchor.bids.price[-1])
+        asks_touch = len(anchor.asks.price) == 0 or self.ask_ceiling >= int(anchor.asks.price[0])
+        if not (bids_touch and asks_touch):
+            return anchor
+        more_bids = anchor.bids.between(anchor.bid_floor, self.bid_floor - 1)
+        more_asks = anchor.asks.between(self.ask_ceiling + 1, anchor.ask_ceiling)
+        return replace(
+            self,
+            bids=self.bids.merge(*more_bids),
+            asks=self.asks.merge(*more_asks),
+            bid_floor=min(self.bid_floor, anchor.bid_floor),
+            ask_ceiling=max(self.ask_ceiling, anchor.ask_ceiling),
+        )
+
+
+def compare(ours: Book, anchor: Book, touched: Change) -> tuple[int, int]:
+    """Levels compared and levels that differ, over the range known to both, without the levels in `touched`.
+
+    Both books stand at the anchor's update, except for the one diff that straddles it: its levels (`touched`) may be
+    in the anchor already or not yet.
+    """
+    low = max(ours.bid_floor, anchor.bid_floor)
+    high = min(ours.ask_ceiling, anchor.ask_ceiling)
+    bids = _differing(ours.bids.between(low, WHOLE_CEILING), anchor.bids.between(low, WHOLE_CEILING), touched.bid_price)
+    asks = _differing(ours.asks.between(WHOLE_FLOOR, high), anchor.asks.between(WHOLE_FLOOR, high), touched.ask_price)
+    return bids[0] + asks[0], bids[1] + asks[1]
+
+
+def _differing(ours: Side, theirs: Side, excluded: Ints) -> tuple[int, int]:
+    if len(excluded):
+        ours = _without(ours, excluded)
+        theirs = _without(theirs, excluded)
+    _, at_ours, at_theirs = np.intersect1d(ours.price, theirs.price, assume_unique=True, return_indices=True)
+    compared = len(ours.price) + len(theirs.price) - len(at_ours)
+    same = int((ours.quantity[at_ours] == theirs.quantity[at_theirs]).sum())
+    return compared, compared - same
+
+
+def _without(side: Side, excluded: Ints) -> Side:
+    keep = np.isin(side.price, excluded, invert=True)
+    return Side(side.price[keep], side.quantity[keep])

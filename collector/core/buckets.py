@@ -1,0 +1,98 @@
+"""Log-delta depth buckets: quote currency resting at each log-distance from a reference price.
+
+Definition (DESIGN section 5, after the published collector whose tables users already have): per side, the reference
+is that side's own best price (or the mid, by option); index = floor(|ln p - ln reference| / step); the value is the
+sum of price * quantity over the levels of that index. Sums are made in integers, so their order does not matter.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import log
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collector.core.book import WHOLE_FLOOR, Book, Side
+from collector.core.decimals import Ints
+
+Reference = Literal["best", "mid"]
+
+
+class Grid(NamedTuple):
+    """`steps` buckets of log-width `step` a side, measured from `reference`."""
+
+    step: float
+    steps: int
+    reference: Reference
+
+
+class Buckets(NamedTuple):
+    """Float32 values in quote currency, NaN where a bucket reaches beyond the known book; coverage within [0, 1]."""
+
+    values: NDArray[np.float32]
+    coverage: float
+
+
+@lru_cache(maxsize=8)
+def _ratios(step: float, steps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    edges = np.arange(steps + 1) * step
+    return np.exp(-edges), np.exp(edges)
+
+
+def bid_buckets(book: Book, grid: Grid) -> Buckets | None:
+    """Buckets of the bids; None without a reference price."""
+    reference = _reference(book, grid, book.best_bid)
+    if reference is None:
+        return None
+    edges = np.floor(reference * _ratios(grid.step, grid.steps)[0]).astype(np.int64)
+    ends = np.searchsorted(book.bids.price, edges, "right")  # levels at or below each edge; edges fall
+    sums = _sums(book.bids, ends[1:], ends[:-1])
+    values = _quote(sums, book)
+    values[edges[1:] + 1 < book.bid_floor] = np.nan
+    known = 1.0 if book.bid_floor == WHOLE_FLOOR else log(reference / book.bid_floor) / (grid.step * grid.steps)
+    return Buckets(values, min(1.0, max(0.0, known)))
+
+
+def ask_buckets(book: Book, grid: Grid) -> Buckets | None:
+    """Buckets of the asks; None without a reference price."""
+    reference = _reference(book, grid, book.best_ask)
+    if reference is None:
+        return None
+    edges = np.ceil(reference * _ratios(grid.step, grid.steps)[1]).astype(np.int64)
+    ends = np.searchsorted(book.asks.price, edges, "left")  # levels below each edge; edges rise
+    sums = _sums(book.asks, ends[:-1], ends[1:])
+    values = _quote(sums, book)
+    values[edges[1:] - 1 > book.ask_ceiling] = np.nan
+    known = log(book.ask_ceiling / reference) / (grid.step * grid.steps)
+    return Buckets(values, min(1.0, max(0.0, known)))
+
+
+def _reference(book: Book, grid: Grid, best: int | None) -> float | None:
+    if best is None or grid.reference == "best":
+        return best
+    bid, ask = book.best_bid, book.best_ask
+    return None if bid is None or ask is None else (bid + ask) / 2
+
+
+def _sums(side: Side, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> list[int] | Ints:
+    """Exact sums of price * quantity over [start, stop) of each bucket."""
+    low, high = int(starts.min()), int(stops.max())
+    price, quantity = side.price[low:high], side.quantity[low:high]
+    if not len(price):
+        return np.zeros(len(starts), np.int64)
+    largest = int(price.max()) * int(quantity.max()) * len(price)
+    if largest < 2**63:
+        total = np.concatenate((np.zeros(1, np.int64), np.cumsum(price * quantity)))
+        sums: Ints = total[stops - low] - total[starts - low]
+        return sums
+    wide = [0]
+    for p, q in zip(price.tolist(), quantity.tolist(), strict=True):
+        wide.append(wide[-1] + p * q)
+    return [wide[stop - low] - wide[start - low] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+
+
+def _quote(sums: list[int] | Ints, book: Book) -> NDArray[np.float32]:
+    unit = float(10 ** (book.price_places + book.quantity_places))
+    return (np.asarray(sums, np.float64) / unit).astype(np.float32)

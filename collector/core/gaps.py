@@ -1,0 +1,122 @@
+"""Gaps as records: what is missing, from where to where, why, and whether it was filled later.
+
+A gap is stated in rows that are only ever appended; the newest revision of a `gap_id` counts. `from_id` and `to_id`
+are the first and the last missing update or trade id, both inclusive; `to_id < from_id` says that nothing is missing
+after all. An open gap has no `to_ns`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+_REMEMBERED = 64  # closed gaps per stream that a late message may still fill
+
+
+class Gap(msgspec.Struct):
+    """One statement about a gap; the fields are the columns of table `gaps`."""
+
+    gap_id: str
+    revision: int
+    stream: str
+    reason: str
+    from_id: int | None
+    to_id: int | None
+    from_ns: int
+    to_ns: int | None
+    detected_ns: int
+    healed: bool = False
+    healed_by: str | None = None
+
+
+class GapLedger:
+    """The gaps of one market. Statements collect in `rows` until they are drained."""
+
+    def __init__(self, open_gaps: dict[str, Gap] | None = None) -> None:
+        self.rows: list[Gap] = []
+        self._open = dict(open_gaps or {})
+        self._closed: dict[str, list[Gap]] = {}
+        self._filled: dict[str, dict[int, int]] = {}
+
+    @property
+    def open_gaps(self) -> dict[str, Gap]:
+        """The gap that each stream is in now."""
+        return self._open
+
+    def open(self, stream: str, reason: str, from_id: int | None, from_ns: int, detected_ns: int) -> None:
+        """States that `stream` lacks everything since `from_id`; keeps the gap that is open already, if one is."""
+        if stream not in self._open:
+            self._open[stream] = self._state(stream, reason, from_id, None, from_ns, None, detected_ns)
+
+    def close(self, stream: str, to_id: int | None, to_ns: int) -> None:
+        """Ends the open gap of `stream` before the message received at `to_ns`; healed if no id is missing."""
+        gap = self._open.pop(stream, None)
+        if gap is None:
+            return
+        nothing_missing = gap.from_id is not None and to_id is not None and to_id < gap.from_id
+        self._revise(
+            gap, to_id=to_id, to_ns=to_ns, healed=nothing_missing, healed_by="continuity" if nothing_missing else None
+        )
+
+    def record(
+        self,
+        stream: str,
+        reason: str,
+        from_id: int | None,
+        to_id: int | None,
+        from_ns: int,
+        to_ns: int,
+        detected_ns: int,
+    ) -> None:
+        """States a gap that is over already."""
+        self._remember(self._state(stream, reason, from_id, to_id, from_ns, to_ns, detected_ns))
+
+    def fill(self, stream: str, first_id: int, last_id: int) -> bool:
+        """Whether ids first_id…last_id lie in a known gap and were not there yet; the gap heals with its last id.
+
+        A True obliges the caller to store the message.
+        """
+        for gap in reversed(self._closed.get(stream, [])):
+            if gap.from_id is None or gap.to_id is None or not gap.from_id <= last_id <= gap.to_id:
+                continue
+            filled = self._filled.setdefault(gap.gap_id, {})
+            if last_id in filled:
+                return False
+            filled[last_id] = last_id - max(first_id, gap.from_id) + 1
+            if sum(filled.values()) >= gap.to_id - gap.from_id + 1:
+                self._closed[stream].remove(gap)
+                self._revise(gap, healed=True, healed_by="late messages")
+            return True
+        return False
+
+    def _state(
+        self,
+        stream: str,
+        reason: str,
+        from_id: int | None,
+        to_id: int | None,
+        from_ns: int,
+        to_ns: int | None,
+        detected_ns: int,
+    ) -> Gap:
+        gap_id = f"{detected_ns}-{stream}"
+        if self.rows and any(row.gap_id == gap_id for row in reversed(self.rows)):
+            gap_id = f"{gap_id}-{from_id}"
+        gap = Gap(gap_id, 0, stream, reason, from_id, to_id, from_ns, to_ns, detected_ns)
+        self.rows.append(gap)
+        return gap
+
+    def _revise(self, gap: Gap, **changes: Any) -> None:
+        revised = msgspec.structs.replace(gap, revision=gap.revision + 1, **changes)
+        self.rows.append(revised)
+        if not revised.healed:
+            self._remember(revised)
+        else:
+            self._filled.pop(gap.gap_id, None)
+
+    def _remember(self, gap: Gap) -> None:
+        closed = self._closed.setdefault(gap.stream, [])
+        closed.append(gap)
+        if len(closed) > _REMEMBERED:
+            self._filled.pop(closed.pop(0).gap_id, None)

@@ -1,0 +1,118 @@
+"""What reaches a market besides the exchange's own messages. A capture holds these as `!collector` lines.
+
+Live and replay hand the same objects to the same market, so that a replay gives the same rows.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from collector.core.gaps import Gap
+from collector.core.sequencer import Position
+
+
+class Resume(msgspec.Struct):
+    """What a market remembers across sessions: how far each stream got, open gaps, and the last epoch written."""
+
+    positions: dict[str, Position] = {}
+    open_gaps: dict[str, Gap] = {}
+    last_epoch: int | None = None
+    last_ns: int = 0
+
+
+class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
+    """A session begins; everything that decides about rows."""
+
+    exchange: str
+    symbol: str
+    futures: bool
+    interval_s: int = 1
+    step: float = 0.00002
+    steps: int = 40
+    reference: str = "best"
+    stale_after_s: float = 5.0
+    channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
+    resume: Resume | None = None
+
+
+class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
+    """The session ends; no input follows."""
+
+    reason: str
+
+
+class Opened(msgspec.Struct, tag_field="event", tag="opened"):
+    """The exchange acknowledged a subscription."""
+
+    connection: int
+    channels: list[str]
+
+
+class Closed(msgspec.Struct, tag_field="event", tag="closed"):
+    """A connection is gone, or its streams are dead."""
+
+    connection: int
+    channels: list[str]
+    reason: str
+
+
+class AnchorRequested(msgspec.Struct, tag_field="event", tag="anchor_requested"):
+    """A REST snapshot is about to be asked for."""
+
+    reason: str
+
+
+class AnchorArrived(msgspec.Struct, tag_field="event", tag="anchor_arrived"):
+    """How the snapshot that follows in the capture was asked for."""
+
+    requested_ns: int
+    reason: str
+    limit: int
+
+
+class Verbatim(msgspec.Struct, tag_field="event", tag="verbatim"):
+    """A frame that cannot stand in a capture line as it is: not JSON, or with line breaks. Usually for quarantine."""
+
+    connection: int
+    text: bytes
+
+
+class Refused(msgspec.Struct, tag_field="event", tag="refused"):
+    """Rows that were received but could not be kept, since the journal or the disk was full."""
+
+    stream: str
+    reason: str
+    from_id: int | None
+    to_id: int | None
+    from_ns: int
+    to_ns: int
+
+
+class Tick(msgspec.Struct, tag_field="event", tag="tick"):
+    """Time passed without an input."""
+
+
+class Note(msgspec.Struct, tag_field="event", tag="note"):
+    """Something of the process or the feed that belongs into this market's events."""
+
+    kind: str
+    detail: str
+
+
+CollectorInput: TypeAlias = (
+    SessionStarted
+    | SessionStopped
+    | Opened
+    | Closed
+    | AnchorRequested
+    | AnchorArrived
+    | Verbatim
+    | Refused
+    | Tick
+    | Note
+)
+
+encode_input = msgspec.json.Encoder().encode
+decode_input = msgspec.json.Decoder(CollectorInput).decode

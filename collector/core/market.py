@@ -1,0 +1,290 @@
+"""One market: inputs with their times in, rows out. The same object runs live and in replay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from collector.core.anchors import Request
+from collector.core.batch import Batch, Nested
+from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, event_time_ms
+from collector.core.depth import Depth
+from collector.core.epochs import SECOND_NS, Epochs
+from collector.core.gaps import Gap, GapLedger
+from collector.core.inputs import (
+    AnchorArrived,
+    AnchorRequested,
+    Closed,
+    CollectorInput,
+    Note,
+    Opened,
+    Refused,
+    Resume,
+    SessionStarted,
+    SessionStopped,
+    Tick,
+    Verbatim,
+)
+from collector.core.records import Records, rows_batch
+from collector.core.sequencer import Sequencer
+from collector.core.tapes import KINDS, Entry, Tape
+
+_DEPTH_ROW = (
+    "epoch",
+    "best_bid",
+    "best_ask",
+    "price",
+    "step_pct",
+    "num_steps",
+    "ref",
+    "bid_coverage",
+    "ask_coverage",
+    "last_update_id",
+    "event_time",
+    "recv_ns",
+    "book_age_ms",
+    "valid",
+)
+
+
+class EpochRow(msgspec.Struct, frozen=True):
+    """The newest epoch in short, for whoever shows it. Sums in quote currency, over the known buckets."""
+
+    epoch: int
+    best_bid: float | None
+    best_ask: float | None
+    bid_sum: float
+    ask_sum: float
+    valid: bool
+
+
+class Market:
+    """The state of one market in one session.
+
+    Call `message`, `anchor` and `apply` in the order of receipt, with the stamps of receipt. Rows come out of
+    `drain`; their content depends on nothing but those inputs. Inputs are taken as they come: nothing that an
+    exchange sends raises here.
+    """
+
+    def __init__(self, start_ns: int, session: SessionStarted) -> None:
+        resume = session.resume or Resume()
+        self.session = session
+        self.latest: EpochRow | None = None
+        self._now_ns = start_ns
+        self._grid = Grid(session.step, session.steps, "mid" if session.reference == "mid" else "best")
+        self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
+        self._last_epoch = resume.last_epoch
+        self._records = Records()
+        self._ledger = GapLedger(resume.open_gaps)
+        self._connections: dict[str, int | None] = {}
+        self._depth_rows: list[tuple[Any, ...]] = []
+        self._depth_buckets: list[tuple[Buckets | None, Buckets | None]] = []
+        self._request: AnchorArrived | None = None
+        self._sequencers = {
+            name: Sequencer(name, self._ledger, resume.positions.get(name), contiguous=contiguous)
+            for name, contiguous in [("depth", True), *((kind.table, kind.contiguous) for kind in KINDS)]
+        }
+        self._depth = Depth(self._sequencers["depth"], self._ledger, self._records, futures=session.futures)
+        self._tapes = {
+            kind.table: Tape(kind, self._sequencers[kind.table], self._ledger, self._records) for kind in KINDS
+        }
+        self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
+        for channel in session.channels:
+            self._sequencers[channel].lost("restart", start_ns)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Events and duplicates so far, by kind."""
+        return dict(self._records.counts)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether the book follows the exchange's."""
+        return self._depth.book is not None
+
+    def take_wanted_anchor(self) -> str | None:
+        """The reason for a snapshot that is needed now, once; None when none is."""
+        wanted, self._depth.wanted = self._depth.wanted, None
+        return wanted
+
+    def connection(self, channel: str) -> int | None:
+        """The connection that carries a channel; None while it has none."""
+        return self._connections.get(channel)
+
+    def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
+        """One decoded message, with the frame it came in. Its channel was `Opened` before."""
+        self._advance(recv_ns)
+        channel = message.channel
+        connection = self._connections.get(channel) or 0
+        if isinstance(message, DepthUpdate):
+            try:
+                self._depth.message(recv_ns, connection, message, text)
+            except Undecodable as error:
+                self._records.quarantine(recv_ns, channel, connection, str(error), text)
+        else:
+            self._tapes[channel].message(Entry(recv_ns, connection, message, text))
+
+    def anchor(self, recv_ns: int, text: bytes) -> None:
+        """The body of a REST snapshot; how it was asked for came right before, as `AnchorArrived`, if it is known."""
+        self._advance(recv_ns)
+        asked, self._request = self._request, None
+        if asked is None:
+            request = Request(recv_ns, "capture", None)
+        else:
+            request = Request(asked.requested_ns, asked.reason, asked.limit)
+        self._depth.anchor(recv_ns, request, text)
+
+    def apply(self, recv_ns: int, happened: CollectorInput) -> None:
+        """Anything that reaches the market besides messages and snapshots."""
+        self._advance(recv_ns)
+        match happened:
+            case Opened(connection, channels):
+                self._opened(recv_ns, connection, channels)
+            case Closed(connection, channels, reason):
+                self._closed(recv_ns, connection, channels, reason)
+            case AnchorRequested():
+                self._depth.anchor_requested()
+            case AnchorArrived():
+                self._request = happened
+            case Verbatim(connection, text):
+                self._verbatim(recv_ns, connection, text)
+            case Refused():
+                self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
+                self._ledger.record(
+                    happened.stream,
+                    happened.reason,
+                    happened.from_id,
+                    happened.to_id,
+                    happened.from_ns,
+                    happened.to_ns,
+                    recv_ns,
+                )
+            case Note(kind, detail):
+                self._records.event(recv_ns, kind, detail=detail)
+            case SessionStopped(reason):
+                self._depth.finish()
+                self._records.event(recv_ns, "session_stopped", detail=reason)
+            case Tick() | SessionStarted():
+                pass
+
+    def drain(self) -> list[Batch]:
+        """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""
+        self._depth.settle()
+        for tape in self._tapes.values():
+            tape.settle()
+        batches = self._records.drain()
+        if self._depth_rows:
+            batches.append(_depth_batch(self._depth_rows, self._depth_buckets))
+            self._depth_rows, self._depth_buckets = [], []
+        if self._ledger.rows:
+            rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
+            batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
+            self._ledger.rows = []
+        return batches
+
+    def resume(self) -> Resume:
+        """What the next session needs, as of the last drain."""
+        return Resume(
+            {
+                name: sequencer.position
+                for name, sequencer in self._sequencers.items()
+                if sequencer.position.last_id is not None
+            },
+            self._ledger.open_gaps,
+            self._last_epoch,
+            self._now_ns,
+        )
+
+    def _verbatim(self, recv_ns: int, connection: int, text: bytes) -> None:
+        try:
+            message = decode(text)
+            if message.s != self.session.symbol:
+                raise Undecodable(f"of another market, {message.s[:40]!r}")
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, None, connection, str(error), text)
+        else:
+            self.message(recv_ns, message, text)
+
+    def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
+        self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
+        for channel in channels:
+            self._connections[channel] = connection
+        if "depth" in channels and self._depth.book is None:
+            self._depth.wanted = self._depth.wanted or "first"
+
+    def _closed(self, recv_ns: int, connection: int, channels: list[str], reason: str) -> None:
+        self._records.event(recv_ns, "closed", connection=connection, detail=f"{', '.join(channels)}: {reason}")
+        for channel in channels:
+            if self._connections.get(channel) == connection:
+                self._connections[channel] = None
+                self._sequencers[channel].lost("disconnect", recv_ns)
+
+    def _advance(self, now_ns: int) -> None:
+        """Ends the epochs that are over before an input at `now_ns`."""
+        self._now_ns = max(self._now_ns, now_ns)
+        ended = self._epochs.ended(now_ns)
+        if not ended:
+            return
+        depth = self._depth
+        depth.settle()
+        book = depth.book
+        if book is not None and _crossed(book.best_bid, book.best_ask):
+            depth.out_of_step(ended[0] * SECOND_NS, "crossed")
+            book = None
+        grid = self._grid
+        bids, asks = (None, None) if book is None else (bid_buckets(book, grid), ask_buckets(book, grid))
+        unit = 1.0 if book is None else float(10**book.price_places)
+        best_bid = book.best_bid / unit if book is not None and book.best_bid is not None else None
+        best_ask = book.best_ask / unit if book is not None and book.best_ask is not None else None
+        mid = None if best_bid is None or best_ask is None else (best_bid + best_ask) / 2
+        last = depth.last_message
+        in_step = (
+            book is not None and self._connections.get("depth") is not None and "depth" not in self._ledger.open_gaps
+        )
+        for epoch in ended:
+            age_ns = None if depth.last_recv_ns is None else epoch * SECOND_NS - depth.last_recv_ns
+            valid = in_step and age_ns is not None and age_ns <= self.session.stale_after_s * SECOND_NS
+            self._depth_rows.append(
+                (
+                    epoch,
+                    best_bid,
+                    best_ask,
+                    mid,
+                    grid.step,
+                    grid.steps,
+                    grid.reference,
+                    None if bids is None else bids.coverage,
+                    None if asks is None else asks.coverage,
+                    None if book is None else book.last_id,
+                    None if last is None else event_time_ms(last.E),
+                    depth.last_recv_ns,
+                    None if age_ns is None else age_ns // 1_000_000,
+                    valid,
+                )
+            )
+            self._depth_buckets.append((bids, asks))
+        self._last_epoch = ended[-1]
+        self.latest = EpochRow(ended[-1], best_bid, best_ask, _total(bids), _total(asks), valid)
+
+
+def _crossed(best_bid: int | None, best_ask: int | None) -> bool:
+    return best_bid is not None and best_ask is not None and best_bid >= best_ask
+
+
+def _total(buckets: Buckets | None) -> float:
+    return 0.0 if buckets is None else float(np.nansum(buckets.values, dtype=np.float64))
+
+
+def _depth_batch(rows: list[tuple[Any, ...]], buckets: list[tuple[Buckets | None, Buckets | None]]) -> Batch:
+    columns = rows_batch("depth", _DEPTH_ROW, rows).columns
+    bids, asks = zip(*buckets, strict=True)
+    return Batch("depth", {**columns, "bid_buckets": _nested(bids), "ask_buckets": _nested(asks)})
+
+
+def _nested(sides: tuple[Buckets | None, ...]) -> Nested:
+    counts = np.array([-1 if side is None else len(side.values) for side in sides], np.int32)
+    values = [side.values for side in sides if side is not None]
+    return Nested(counts, np.concatenate(values) if values else np.empty(0, np.float32))

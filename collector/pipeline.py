@@ -1,0 +1,389 @@
+"""Wires the way of the data: feeds → markets → journal → deliverer → backend, and the console line beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from collector.clock import Clock
+from collector.console import FEW, market_line, summary_line
+from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
+from collector.core.inputs import Resume, SessionStarted, Tick
+from collector.errors import ConfigurationError, MachineFailed
+from collector.markets import is_futures
+from collector.recorder import CHANNELS, LiveMarket, Recorder
+from collector.refusals import KEPT, Refusals
+from collector.settings import RunSettings
+from collector.sources.binance_feed import BinanceFeed
+from collector.sources.capture import CaptureWriter
+from collector.sources.errors import FeedError
+from storage_backends.interface import Backend, Market
+
+if TYPE_CHECKING:
+    from collector.journal.deliverer import Deliverer
+    from collector.journal.journal import Journal
+
+log = logging.getLogger(__name__)
+
+_DRAIN_S = 20.0
+_WALL_STEP_NS = 200_000_000
+_TICK_SLACK_S = 0.002
+_FEED_STOP_S = 6.0
+
+
+class Venue:
+    """One exchange: its feed, its recorder, its markets."""
+
+    def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
+        self.exchange = exchange
+        self.markets: dict[str, LiveMarket] = {}
+        self.recorder = Recorder(self.markets, self._request_anchor)
+        self._settings = settings
+        self._clock = clock
+        self.feed = BinanceFeed(
+            exchange,
+            settings.symbols,
+            settings.streams,
+            settings.feed,
+            clock,
+            self.recorder,
+            on_progress=self._show_progress,
+        )
+
+    async def start(self) -> None:
+        """Reaches the exchange and finds its markets.
+
+        Raises:
+            FeedError: see `BinanceFeed.start`.
+        """
+        await self.feed.start()
+
+    def begin(self, resumes: dict[Market, Resume]) -> None:
+        """Begins a session of every market."""
+        settings, now_ns = self._settings, self._clock.now_ns()
+        names: dict[str, dict[str, str]] = {}
+        for stream in self.feed.streams:
+            names.setdefault(stream.symbol, {})[CHANNELS[stream.channel]] = stream.name
+        for info in self.feed.markets:
+            session = SessionStarted(
+                exchange=self.exchange,
+                symbol=info.symbol,
+                futures=is_futures(self.exchange),
+                interval_s=settings.interval_s,
+                step=settings.step,
+                steps=settings.steps,
+                reference=settings.reference,
+                stale_after_s=settings.stale_after_s,
+                channels=tuple(names[info.symbol]),
+                resume=resumes.get(Market(self.exchange, info.symbol)),
+            )
+            capture = None
+            if settings.raw:
+                folder = settings.data_dir / "raw" / self.exchange
+                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock)
+            self.markets[info.symbol] = LiveMarket(session, info.unified, names[info.symbol], now_ns, capture)
+
+    def _request_anchor(self, symbol: str, reason: str) -> None:
+        self.feed.request_anchor(symbol, reason)
+
+    def _show_progress(self, synced: int, total: int) -> None:
+        if total > 1:
+            click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
+
+
+class Pipeline:
+    """A live run from start to exit code. `run` may be called once."""
+
+    def __init__(self, settings: RunSettings, clock: Clock, say: Callable[[str], None] = click.echo) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._say = say
+        self._venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
+        self._stop = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop
+        self._failed = False
+        self._journal: Journal | None = None
+        self._deliverer: Deliverer | None = None
+        self._backend: Backend | None = None
+        self._delivery: asyncio.Future[None] | None = None
+        self._delivery_stop = threading.Event()
+        self._kept: list[tuple[Market, Batch]] = []
+        self._refusals = Refusals()
+        self._wall_step_ns = 0
+        self._frames = 0
+
+    async def run(self) -> None:
+        """Collects until a signal, or for the duration that is set; drains, and returns.
+
+        Raises:
+            ConfigurationError: at start; nothing that was stored before is touched.
+            MachineFailed: the disk failed.
+        """
+        loop = self._loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        resumes = self._open()
+        feeds: list[asyncio.Task[None]] = []
+        try:
+            await self._start_venues()
+            if self._stop.is_set():
+                return
+            for venue in self._venues:
+                venue.begin(resumes)
+            self._note_set_aside()
+            if self._deliverer is not None:
+                self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
+            self._announce()
+            gc.collect()
+            gc.freeze()
+            feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._venues]
+            await self._collect(feeds)
+        except MachineFailed:
+            self._failed = True
+            raise
+        finally:
+            await self._finish(feeds)
+
+    # -- start
+
+    def _open(self) -> dict[Market, Resume]:
+        """Opens journal and backend; gives what each market remembers."""
+        settings = self._settings
+        if settings.dry_run:
+            return {}
+        from collector.journal.deliverer import Deliverer, DeliveryLimits
+        from collector.journal.errors import DiskFull, JournalError, JournalFailed
+        from collector.journal.journal import Journal
+        from storage_backends.errors import BackendError
+        from storage_backends.open import open_backend
+
+        try:
+            self._backend = open_backend(settings.backend, data_dir=settings.data_dir)
+            self._backend.check()
+        except ValueError as error:
+            raise ConfigurationError("--backend", settings.backend, str(error)) from error
+        except BackendError as error:
+            raise ConfigurationError("--data-dir", settings.data_dir, f"cannot be written to: {error}") from error
+        try:
+            self._journal = Journal.open(
+                settings.data_dir / "journal.sqlite", max_bytes=settings.journal_max_bytes, clock=self._clock
+            )
+        except (JournalFailed, DiskFull) as error:
+            raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
+        except JournalError as error:
+            raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
+        self._deliverer = Deliverer(
+            self._journal,
+            self._backend,
+            clock=self._clock,
+            limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s),
+            on_event=self._delivery_event,
+        )
+        return {market: msgspec.json.decode(body, type=Resume) for market, body in self._journal.states().items()}
+
+    async def _start_venues(self) -> None:
+        """Starts every feed; a stop signal meanwhile ends the wait."""
+        starting: asyncio.Future[Any] = asyncio.gather(*(venue.start() for venue in self._venues))
+        stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+        except FeedError as error:
+            raise ConfigurationError("feed", "cannot start", str(error)) from error
+        finally:
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await starting
+
+    def _note_set_aside(self) -> None:
+        if self._journal is not None and self._journal.set_aside is not None:
+            text = f"the journal could not be read and was set aside as {self._journal.set_aside}"
+            log.error("%s", text)
+            for venue in self._venues:
+                venue.recorder.event(self._clock.now_ns(), None, "journal_set_aside", text)
+
+    def _announce(self) -> None:
+        settings = self._settings
+        count = sum(len(venue.markets) for venue in self._venues)
+        where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
+        self._say(
+            f"collecting {', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}; storing: {where}"
+        )
+
+    # -- run
+
+    async def _collect(self, feeds: list[asyncio.Task[None]]) -> None:
+        """Ticks and commits at the end of each second until told to stop."""
+        settings, clock = self._settings, self._clock
+        end_ns = None if settings.duration_s is None else clock.now_ns() + round(settings.duration_s * SECOND_NS)
+        while not self._stop.is_set():
+            now_ns = clock.now_ns()
+            if end_ns is not None and now_ns >= end_ns:
+                break
+            next_ns = (now_ns // SECOND_NS + 1) * SECOND_NS
+            wait_s = (min(next_ns, end_ns or next_ns) - now_ns) / 1e9 + _TICK_SLACK_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._stop.wait()
+            self._tick()
+            await self._commit()
+            for task in (*feeds, self._delivery):
+                if task is not None and task.done():
+                    self._ended(task)
+
+    def _tick(self) -> None:
+        now_ns = self._clock.now_ns()
+        for venue in self._venues:
+            for live in venue.markets.values():
+                live.apply(now_ns, Tick())
+        step_ns = self._clock.wall_step_ns()
+        if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
+            log.warning(
+                "the wall clock stepped by %.3f s; stamps go on by the old one", (step_ns - self._wall_step_ns) / 1e9
+            )
+            for venue in self._venues:
+                venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
+            self._wall_step_ns = step_ns
+        self._show()
+
+    def _show(self) -> None:
+        live = [(live, live.market.latest) for venue in self._venues for live in venue.markets.values()]
+        rows = [(one.name, row) for one, row in live if row is not None]
+        frames = sum(venue.recorder.frames for venue in self._venues)
+        if rows:
+            now_ns = self._clock.now_ns()
+            if len(live) > FEW:
+                newest = max(row.epoch for _, row in rows)
+                self._say(summary_line([row for _, row in rows], now_ns / 1e9 - newest, frames - self._frames))
+            else:
+                for name, row in rows:
+                    self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
+        self._frames = frames
+
+    async def _commit(self) -> None:
+        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+        rows: list[tuple[Market, Batch]] = []
+        states: dict[Market, bytes] = {}
+        for venue in self._venues:
+            for symbol, live in venue.markets.items():
+                market = Market(venue.exchange, symbol)
+                rows += [(market, batch) for batch in live.drain()]
+                states[market] = msgspec.json.encode(live.market.resume())
+        journal = self._journal
+        if journal is None:
+            return
+        from collector.journal.errors import DiskFull, JournalFailed, JournalFull
+
+        # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
+        unspoken = bool(self._refusals)
+        batches = self._kept + rows
+        try:
+            await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
+        except (JournalFull, DiskFull) as error:
+            if not unspoken:
+                log.error("new rows are refused, and will be a gap: %s", error)
+            reason = "journal full" if isinstance(error, JournalFull) else "disk full"
+            self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
+            self._kept = [one for one in batches if one[1].table in KEPT]
+            return
+        except JournalFailed as error:
+            raise MachineFailed(str(error)) from error
+        self._kept = []
+        if unspoken:
+            log.warning("rows are stored again; what was refused is a gap")
+            now_ns = self._clock.now_ns()
+            for market, refused in self._refusals.take():
+                self._live(market).apply(now_ns, refused)
+
+    def _live(self, market: Market) -> LiveMarket:
+        return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        """A feed or the deliverer came to an end by itself, which only a failure of the machine or a bug can do."""
+        error = task.exception()
+        if error is not None:
+            raise MachineFailed(f"stopped: {error}") from error
+
+    def _delivery_event(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:
+        """Called on the deliverer's thread."""
+        log.warning("%s: %s", kind.replace("_", " "), detail)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
+            self._loop.call_soon_threadsafe(self._note, now_ns, market, kind, detail)
+
+    # -- end
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            log.warning("stopped by a second signal; what is in the journal stays there")
+            os._exit(1)
+        self._stop.set()
+
+    async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
+        """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
+        now_ns = self._clock.now_ns()
+        for venue in self._venues:
+            venue.recorder.stop(now_ns, "stopped")
+        for task in feeds:
+            task.cancel()
+        if feeds:
+            await asyncio.wait(feeds, timeout=_FEED_STOP_S)
+        await asyncio.gather(*(venue.feed.close() for venue in self._venues))
+        try:
+            if feeds and not self._failed:
+                await self._commit()
+                if self._refusals:
+                    await self._commit()
+            await self._drain()
+        finally:
+            for venue in self._venues:
+                for live in venue.markets.values():
+                    live.close()
+            if self._journal is not None:
+                self._journal.close()
+            if self._backend is not None:
+                self._backend.close()
+
+    async def _drain(self) -> None:
+        """Takes the journal's rest to the backend, for as long as a stop may take."""
+        if self._delivery is None or self._deliverer is None or self._journal is None:
+            return
+        self._delivery_stop.set()
+        await asyncio.wait([self._delivery])
+        if self._failed or self._delivery.exception() is not None:
+            return
+        from collector.journal.errors import JournalError
+        from storage_backends.errors import BackendError
+
+        deadline_ns = self._clock.now_ns() + round(_DRAIN_S * SECOND_NS)
+        try:
+            done = await asyncio.to_thread(self._deliverer.drain, deadline_ns)
+        except (BackendError, JournalError) as error:
+            raise MachineFailed(str(error)) from error
+        if done:
+            self._say(f"stopped; everything is stored in {self._settings.data_dir}")
+            return
+        rows = sum(group.rows for group in self._journal.groups())
+        rows += sum(plan.rows for plan in self._journal.open_plans())
+        self._say(
+            f"stopped; the backend is away, so {rows:,} rows stay in {self._journal.path} and are delivered at the next start"
+            f" (last error: {self._deliverer.counts.last_error})"
+        )
+
+    def _note(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:
+        for venue in self._venues:
+            if market is None or market.exchange == venue.exchange:
+                venue.recorder.event(max(now_ns, self._clock.now_ns()), market and market.symbol, kind, detail)

@@ -1,0 +1,233 @@
+"""From a feed's calls to markets: routing by symbol, every input into the capture first, no market in another's way."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from collector.core.batch import Batch, Column
+from collector.core.decode import Message, Undecodable, decode, decode_rest_book
+from collector.core.inputs import (
+    AnchorArrived,
+    AnchorRequested,
+    Closed,
+    CollectorInput,
+    Note,
+    Opened,
+    SessionStarted,
+    SessionStopped,
+    Verbatim,
+    encode_input,
+)
+from collector.core.market import Market
+from collector.sources.capture import CaptureWriter
+from collector.sources.feed import Stream
+
+log = logging.getLogger(__name__)
+
+CHANNELS = {"depth": "depth", "aggTrade": "trades", "trade": "raw_trades", "bookTicker": "book_ticker"}
+"""The exchange's channels that are collected, and what their streams are called in tables."""
+
+_SYMBOL = re.compile(rb'"s"\s*:\s*"([A-Za-z0-9_]{1,40})"')
+
+
+class LiveMarket:
+    """One market while it runs, with its capture when there is one."""
+
+    def __init__(
+        self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
+    ) -> None:
+        self.name = name
+        self.clock_rows: list[Batch] = []
+        self._session = session
+        self._streams = streams
+        self._capture = capture
+        self.market = self._begin(start_ns, session)
+
+    def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
+        """Hands one decoded frame to the market."""
+        if self._capture is not None:
+            try:
+                self._capture.write(recv_ns, self._streams[message.channel], text)
+            except OSError as error:
+                self._stop_capture(recv_ns, error)
+            except (ValueError, KeyError):  # of a form, or of a stream, that a capture line does not have
+                raw = text.encode() if isinstance(text, str) else text
+                self.apply(recv_ns, Verbatim(self.market.connection(message.channel) or 0, raw))
+                return
+        try:
+            self.market.message(recv_ns, message, text)
+        except Exception as error:
+            self._begin_anew(recv_ns, error)
+
+    def anchor(self, recv_ns: int, text: bytes) -> None:
+        """Hands a snapshot to the market; what is none goes into quarantine."""
+        try:
+            decode_rest_book(text)
+            if self._capture is not None:
+                self._capture.write_snapshot(recv_ns, text.strip())
+        except OSError as error:
+            self._stop_capture(recv_ns, error)
+        except ValueError:
+            self.apply(recv_ns, Verbatim(0, text))
+            return
+        try:
+            self.market.anchor(recv_ns, text)
+        except Exception as error:
+            self._begin_anew(recv_ns, error)
+
+    def apply(self, recv_ns: int, happened: CollectorInput) -> None:
+        """Hands anything else to the market."""
+        self._write(recv_ns, happened)
+        try:
+            self.market.apply(recv_ns, happened)
+        except Exception as error:
+            self._begin_anew(recv_ns, error)
+
+    def drain(self) -> list[Batch]:
+        """All rows since the last drain."""
+        rows, self.clock_rows = self.clock_rows, []
+        return rows + self.market.drain()
+
+    def close(self) -> None:
+        """Ends the capture."""
+        if self._capture is not None:
+            try:
+                self._capture.close()
+            except OSError as error:
+                log.warning("the capture of %s is cut short: %s", self.name, error)
+
+    def _begin(self, start_ns: int, session: SessionStarted) -> Market:
+        self._write(start_ns, session)
+        return Market(start_ns, session)
+
+    def _begin_anew(self, recv_ns: int, error: Exception) -> None:
+        """A fault of ours in this market must not end the others: it starts again from what it remembers."""
+        log.exception("%s failed and begins anew", self.name)
+        session = msgspec.structs.replace(self._session, resume=self.market.resume())
+        self.market = self._begin(recv_ns, session)
+        self.apply(recv_ns, Note("internal_error", repr(error)))
+
+    def _write(self, recv_ns: int, happened: CollectorInput) -> None:
+        if self._capture is not None:
+            try:
+                self._capture.write_collector(recv_ns, encode_input(happened))
+            except OSError as error:
+                self._stop_capture(recv_ns, error)
+
+    def _stop_capture(self, recv_ns: int, error: OSError) -> None:
+        log.error("the capture of %s ends here: %s", self.name, error)
+        self._capture = None
+        self.apply(recv_ns, Note("capture_ended", str(error)))
+
+
+class Recorder:
+    """The sink of one feed. After `stop` it takes nothing more."""
+
+    def __init__(self, markets: dict[str, LiveMarket], request_anchor: Callable[[str, str], object]) -> None:
+        self.frames = 0
+        self._markets = markets
+        self._request_anchor = request_anchor
+        self._stopped = False
+        self._by_connection: dict[int, str] = {}
+
+    def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
+        if self._stopped:
+            return None
+        self.frames += 1
+        try:
+            message = decode(text)
+            live = self._markets.get(message.s)
+        except Undecodable:
+            live = None
+        if live is None:
+            self._unknown(recv_ns, connection, text)
+            return None
+        channel = message.channel
+        if live.market.connection(channel) != connection:
+            live.apply(recv_ns, Opened(connection, [channel]))
+            self._by_connection.setdefault(connection, message.s)
+        live.message(recv_ns, message, text)
+        self._ask(message.s, live)
+        return Stream(message.s, _FEED_CHANNEL[channel], "")
+
+    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
+        for symbol, channels in self._by_symbol(streams).items():
+            live = self._markets[symbol]
+            self._by_connection.setdefault(connection, symbol)
+            fresh = [channel for channel in channels if live.market.connection(channel) != connection]
+            if fresh:
+                live.apply(now_ns, Opened(connection, fresh))
+
+    def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
+        self._by_connection.pop(connection, None)
+        for symbol, channels in self._by_symbol(streams).items():
+            self._markets[symbol].apply(now_ns, Closed(connection, channels, reason))
+
+    def anchor_requested(self, now_ns: int, symbol: str, reason: str) -> None:
+        if not self._stopped:
+            self._markets[symbol].apply(now_ns, AnchorRequested(reason))
+
+    def anchor(self, recv_ns: int, symbol: str, requested_ns: int, reason: str, limit: int, text: bytes) -> None:
+        if self._stopped:
+            return
+        live = self._markets[symbol]
+        live.apply(recv_ns, AnchorArrived(requested_ns, reason, limit))
+        live.anchor(recv_ns, text)
+        self._ask(symbol, live)
+
+    def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
+        self.clock_row(now_ns, "offset", offset_ns, round_trip_ns, samples)
+
+    def clock_row(self, now_ns: int, kind: str, offset_ns: int, round_trip_ns: int | None, samples: int | None) -> None:
+        """One row of `clock` in each market."""
+        columns: dict[str, Column] = {
+            "time_ns": [now_ns],
+            "sequence": [0 if kind == "offset" else 1],
+            "kind": [kind],
+            "offset_ns": [offset_ns],
+            "round_trip_ns": [round_trip_ns],
+            "samples": [samples],
+        }
+        for live in self._markets.values():
+            live.clock_rows.append(Batch("clock", dict(columns)))
+
+    def event(self, now_ns: int, symbol: str | None, kind: str, detail: str) -> None:
+        if self._stopped:
+            return
+        for live in self._markets.values() if symbol is None else [self._markets[symbol]]:
+            live.apply(now_ns, Note(kind, detail))
+
+    def stop(self, now_ns: int, reason: str) -> None:
+        """The session ends: nothing is taken from here on."""
+        self._stopped = True
+        for live in self._markets.values():
+            live.apply(now_ns, SessionStopped(reason))
+
+    def _ask(self, symbol: str, live: LiveMarket) -> None:
+        reason = live.market.take_wanted_anchor()
+        if reason is not None:
+            self._request_anchor(symbol, reason)
+
+    def _unknown(self, recv_ns: int, connection: int, text: str | bytes) -> None:
+        """A frame that cannot be told apart goes to the market it names, or to one of its connection."""
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        named = _SYMBOL.search(raw[:4096])
+        symbol = named.group(1).decode() if named else ""
+        if symbol not in self._markets:
+            symbol = self._by_connection.get(connection, next(iter(self._markets)))
+        self._markets[symbol].apply(recv_ns, Verbatim(connection, raw))
+        self._ask(symbol, self._markets[symbol])
+
+    def _by_symbol(self, streams: Sequence[Stream]) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        if not self._stopped:
+            for stream in streams:
+                found.setdefault(stream.symbol, []).append(CHANNELS[stream.channel])
+        return found
+
+
+_FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}

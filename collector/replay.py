@@ -1,0 +1,168 @@
+"""Captures through the core: the same market objects as live, as fast as they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from collector.core.batch import Batch
+from collector.core.decode import DepthUpdate, Undecodable, decode
+from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
+from collector.core.market import Market
+from collector.errors import ConfigurationError
+from collector.sources.capture import COLLECTOR_STREAM, CaptureLine, merge_captures, symbol_of
+
+Emit = Callable[[str, str, list[Batch]], None]
+"""Takes exchange, symbol and the rows since the last call."""
+
+_DRAIN_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a replay is."""
+
+    inputs: int = 0
+    first_ns: int | None = None
+    last_ns: int = 0
+
+
+@dataclass(slots=True)
+class _Running:
+    market: Market
+    last_ns: int
+    drained_ns: int
+    stopped: bool = False
+
+
+@dataclass(slots=True)
+class Replay:
+    """One pass over captures.
+
+    `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
+    `run --raw` wrote do. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    """
+
+    template: SessionStarted
+    symbols: Sequence[str]
+    emit: Emit
+    progress: Progress = field(default_factory=Progress)
+    _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
+    _file_symbols: dict[Path, str | None] = field(default_factory=dict)
+    _exchanges: dict[Path, str] = field(default_factory=dict)
+
+    def run(self, paths: Sequence[Path], every: Callable[[Progress], None] | None = None) -> Progress:
+        """Replays files merged by receive time; `every` is called about each 10,000 inputs.
+
+        Raises:
+            CaptureError: a file is missing, damaged, or no capture.
+            ConfigurationError: a capture that does not fit --exchange, or a snapshot of no known symbol.
+        """
+        progress = self.progress
+        for path, line in merge_captures(paths):
+            if progress.first_ns is None:
+                progress.first_ns = line.recv_ns
+            progress.inputs += 1
+            progress.last_ns = line.recv_ns
+            self._line(path, line)
+            if every is not None and progress.inputs % 10_000 == 0:
+                every(progress)
+        for key, running in self._running.items():
+            if not running.stopped:
+                running.market.apply(running.last_ns, SessionStopped("end of capture"))
+            self.emit(*key, running.market.drain())
+        return progress
+
+    def _line(self, path: Path, line: CaptureLine) -> None:
+        if line.stream == COLLECTOR_STREAM:
+            self._collector_line(path, line)
+        elif line.stream is None:
+            running = self._market(path, self._symbol(path), line.recv_ns)
+            if running is not None:
+                running.market.anchor(line.recv_ns, line.data)
+                self._after(running, line.recv_ns)
+        else:
+            self._frame(path, line)
+
+    def _frame(self, path: Path, line: CaptureLine) -> None:
+        assert line.stream is not None
+        try:
+            message = decode(line.data)
+        except Undecodable:
+            running = self._market(path, line.stream.partition("@")[0].upper(), line.recv_ns)
+            if running is not None:
+                running.market.apply(line.recv_ns, Verbatim(0, line.data))
+                self._after(running, line.recv_ns)
+            return
+        running = self._market(path, message.s, line.recv_ns)
+        if running is None:
+            return
+        market = running.market
+        if isinstance(message, DepthUpdate) and message.pu is None and market.session.futures:
+            raise ConfigurationError(
+                "--exchange", market.session.exchange, f"{path} holds a spot market: name it, as in --exchange binance"
+            )
+        if market.connection(message.channel) is None:
+            market.apply(line.recv_ns, Opened(1, [message.channel]))
+        market.message(line.recv_ns, message, line.data)
+        self._after(running, line.recv_ns)
+
+    def _collector_line(self, path: Path, line: CaptureLine) -> None:
+        try:
+            happened = decode_input(line.data)
+        except msgspec.MsgspecError as error:
+            raise ConfigurationError(
+                "FILE", path, f"it holds a line of the collector that this version cannot read: {error}"
+            ) from error
+        if isinstance(happened, SessionStarted):
+            self._file_symbols[path] = happened.symbol
+            self._exchanges[path] = happened.exchange
+            if self._wants(happened.symbol):
+                self._start(line.recv_ns, happened)
+            return
+        running = self._market(path, self._symbol(path), line.recv_ns)
+        if running is not None:
+            running.market.apply(line.recv_ns, happened)
+            running.stopped = isinstance(happened, SessionStopped)
+            self._after(running, line.recv_ns)
+
+    def _start(self, recv_ns: int, session: SessionStarted) -> _Running:
+        key = (session.exchange, session.symbol)
+        before = self._running.get(key)
+        if before is not None:
+            self.emit(*key, before.market.drain())
+        running = self._running[key] = _Running(Market(recv_ns, session), recv_ns, recv_ns)
+        return running
+
+    def _market(self, path: Path, symbol: str | None, recv_ns: int) -> _Running | None:
+        """The market that a line belongs to; None when it was not asked for."""
+        if symbol is None:
+            raise ConfigurationError(
+                "FILE", path, "it holds a snapshot, and its name no symbol: name it, as in btcusdt_20240718.gz"
+            )
+        if not self._wants(symbol):
+            return None
+        exchange = self._exchanges.get(path, self.template.exchange)
+        running = self._running.get((exchange, symbol))
+        if running is None:
+            session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol)
+            running = self._start(recv_ns, session)
+        return running
+
+    def _wants(self, symbol: str) -> bool:
+        return not self.symbols or symbol in self.symbols
+
+    def _symbol(self, path: Path) -> str | None:
+        if path not in self._file_symbols:
+            self._file_symbols[path] = symbol_of(path, self.symbols) or symbol_of(path)
+        return self._file_symbols[path]
+
+    def _after(self, running: _Running, recv_ns: int) -> None:
+        running.last_ns = max(running.last_ns, recv_ns)
+        if running.last_ns - running.drained_ns >= _DRAIN_NS:
+            running.drained_ns = running.last_ns
+            session = running.market.session
+            self.emit(session.exchange, session.symbol, running.market.drain())

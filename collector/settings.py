@@ -1,0 +1,34 @@
+"""What a live run may be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from collector.sources.settings import FeedSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """Settings of `run`, checked. `streams` are the exchange's channels (`aggTrade`, …)."""
+
+    exchanges: tuple[str, ...]
+    symbols: tuple[str, ...]
+    streams: tuple[str, ...]
+    step: float
+    steps: int
+    interval_s: int
+    reference: str
+    stale_after_s: float
+    backend: str
+    data_dir: Path
+    raw: bool
+    duration_s: float | None
+    flush_interval_s: float
+    journal_max_bytes: int
+    feed: FeedSettings
+
+    @property
+    def dry_run(self) -> bool:
+        """Nothing is stored."""
+        return self.backend == "none"

@@ -1,0 +1,315 @@
+"""Binance live: spot (`binance`) and USDⓈ-M futures (`binanceusdm`)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from itertools import count
+from typing import TYPE_CHECKING
+
+from collector.sources.anchors import Anchors
+from collector.sources.budget import LIMITS, WeightBudget, weight_of
+from collector.sources.clock_offset import measure_offset
+from collector.sources.endpoints import endpoints
+from collector.sources.errors import FeedError, RestError, SettingError
+from collector.sources.markets import MarketInfo, read_exchange_info, resolve
+from collector.sources.pacing import Backoff, ConnectLimiter
+from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
+from collector.sources.streams import check_channel, check_depth_speed, streams_of
+from collector.sources.subscription import Subscription, Surroundings
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from collector.clock import Clock
+    from collector.sources.budget import Sleep
+    from collector.sources.feed import FeedSink, Stream
+    from collector.sources.settings import FeedSettings
+    from collector.sources.transport import Transport
+
+log = logging.getLogger(__name__)
+
+_START_ATTEMPTS = 3
+_CONNECT_WINDOW_S = 300.0
+_MANY_MARKETS = 10
+_CLOSE_WITHIN_S = 5.0
+
+
+class BinanceFeed:
+    """Hands everything that Binance sends about some markets to a sink.
+
+    `start`, then `run` until it is cancelled, then `close`. After `start` returned, `markets` and `streams` say what
+    will be collected. Each (channel, up to 200 markets) has a connection of its own. On the first depth message of each
+    connection a snapshot of that market is asked for; the sink's owner asks for more with `request_anchor`.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        markets: Sequence[str],
+        streams: Sequence[str],
+        settings: FeedSettings,
+        clock: Clock,
+        sink: FeedSink,
+        *,
+        last_seen: LastSeen | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        sleep: Sleep = asyncio.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Checks the settings; connects nowhere.
+
+        Args:
+            exchange: `binance` or `binanceusdm`.
+            markets: what a person typed: ids, unified names, wildcards.
+            streams: channels, such as `depth` and `aggTrade`.
+            last_seen: where a stream stands by what was last received of it, to judge its silence sooner.
+            on_progress: told (synced, of how many) when a market got its first snapshot.
+
+        Raises:
+            SettingError: a setting that cannot be right.
+        """
+        if exchange not in LIMITS:
+            raise SettingError(f"--exchange {exchange!r} is not supported: use one of {', '.join(LIMITS)}")
+        if not streams:
+            raise SettingError("--streams is empty: give at least one, such as depth")
+        for channel in streams:
+            check_channel(exchange, channel)
+        check_depth_speed(exchange, settings.depth_speed_ms)
+        if settings.anchor_limit is not None:
+            _check_anchor_limit(exchange, settings.anchor_limit)
+        if settings.anchor_interval_s <= 0:
+            raise SettingError(f"anchor interval {settings.anchor_interval_s} s must be above 0: the default is 600")
+        self._exchange = exchange
+        self._wanted = list(markets)
+        self._channels = list(streams)
+        self._settings = settings
+        self._clock = clock
+        self._sink = sink
+        self._last_seen = last_seen
+        self._on_progress = on_progress
+        self._sleep = sleep
+        self._rng = rng or random.Random()
+        self._endpoints = endpoints(
+            exchange,
+            url_root=settings.url_root,
+            rest_url=settings.rest_url,
+            spot_ws=settings.spot_ws,
+            futures_ws=settings.futures_ws,
+        )
+        self._budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
+        self._transport: Transport | None = None
+        self._subscriptions: list[Subscription] = []
+        self._anchors: Anchors | None = None
+        self.markets: list[MarketInfo] = []
+
+    @property
+    def streams(self) -> list[Stream]:
+        """Every stream that is subscribed, once `start` has returned."""
+        return [stream for subscription in self._subscriptions for stream in subscription.streams]
+
+    def request_anchor(self, symbol: str, reason: str) -> bool:
+        """Asks for a snapshot of `symbol` (the exchange's id). False when one is already asked for.
+
+        Raises:
+            KeyError: the feed does not collect `symbol`.
+            RuntimeError: the feed was not started.
+        """
+        if self._anchors is None:
+            raise RuntimeError("the feed was not started")
+        return self._anchors.request(symbol, reason)
+
+    async def start(self) -> None:
+        """Reaches the exchange and finds the markets. When it raises, everything is closed again.
+
+        Raises:
+            FeedError: the exchange cannot be reached or refuses us; SymbolError when a market is unknown.
+        """
+        from collector.sources.transport import Transport  # brings ccxt in
+
+        self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
+        try:
+            body = await self._exchange_info(transport)
+            try:
+                listings = read_exchange_info(body)
+            except ValueError as error:
+                raise FeedError(f"{_where(transport)} is not a Binance: {error}. Check the URL.") from error
+            self.markets = resolve(self._exchange, self._wanted, listings)
+            if self._endpoints.ws:
+                await self._try_websocket(transport)
+        except BaseException:
+            await self.close()
+            raise
+        self._plan(transport)
+
+    async def run(self) -> None:
+        """Collects until cancelled. What fails on the way is an event and is tried again; nothing but a bug ends it.
+
+        Raises:
+            RuntimeError: the feed was not started.
+        """
+        transport, anchors = self._transport, self._anchors
+        if transport is None or anchors is None:
+            raise RuntimeError("the feed was not started")
+        watch = SilenceWatch(
+            self._subscriptions,
+            rest_probe(
+                transport,
+                {"depth": weight_of(self._exchange, "depth", 5), "aggTrades": weight_of(self._exchange, "aggTrades")},
+            ),
+            self._sink,
+            self._clock,
+            silence_s=self._settings.silence_s,
+            last_seen=self._last_seen,
+        )
+        check_s = self._settings.check_interval_s
+        async with asyncio.TaskGroup() as tasks:
+            for subscription in self._subscriptions:
+                tasks.create_task(self._guard(subscription.channel, subscription.run))
+            tasks.create_task(self._guard("anchors", anchors.run))
+            tasks.create_task(self._every(check_s, "connections", self._check_connections))
+            tasks.create_task(self._every(check_s, "silence", watch.check))
+            tasks.create_task(
+                self._every(self._settings.clock_interval_s, "clock", lambda: self._measure_clock(transport))
+            )
+
+    async def close(self) -> None:
+        """Gives back every socket within a few seconds. May be called at any time, and twice."""
+        transport, self._transport = self._transport, None
+        if transport is None:
+            return
+        try:
+            async with asyncio.timeout(_CLOSE_WITHIN_S):
+                await transport.close()
+        except TimeoutError:
+            log.warning("sockets of %s did not close within %g s", self._exchange, _CLOSE_WITHIN_S)
+
+    # -- start
+
+    async def _exchange_info(self, transport: Transport) -> bytes:
+        weight = weight_of(self._exchange, "exchangeInfo")
+        # On spot these sets are nine tenths of 16 MB.
+        params = {"showPermissionSets": "false"} if self._exchange == "binance" else {}
+        backoff = Backoff(1.0, 4.0, self._rng)
+        for attempt in range(1, _START_ATTEMPTS + 1):
+            try:
+                return (await transport.get("exchangeInfo", params, weight=weight)).body
+            except RestError as error:
+                if error.status in {403, 451} or not error.transient or attempt == _START_ATTEMPTS:
+                    raise FeedError(self._explain(transport, error)) from error
+                log.warning("%s; trying again", error)
+                await self._sleep(backoff.next_s())
+        raise AssertionError("unreachable")
+
+    def _explain(self, transport: Transport, error: RestError) -> str:
+        where = _where(transport)
+        if error.status == 451:
+            mend = "the exchange does not serve this country: run elsewhere, or point --url-root at one that does"
+        elif error.status == 403:
+            mend = "a firewall of the exchange refuses this address: run elsewhere or wait"
+        elif error.status in {418, 429}:
+            mend = f"this address has asked too much: wait {self._budget.pause_s:.0f} s"
+        elif error.status is None:
+            mend = "check the network, and the URL"
+        else:
+            mend = "check the URL"
+        return f"{where} cannot be used: {error}. Mend: {mend}."
+
+    async def _try_websocket(self, transport: Transport) -> None:
+        try:
+            await transport.try_websocket()
+        except Exception as error:
+            setting = (
+                "SPOT_WS" if self._settings.spot_ws else "FUTURES_WS" if self._settings.futures_ws else "--url-root"
+            )
+            raise FeedError(
+                f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL."
+            ) from error
+
+    def _plan(self, transport: Transport) -> None:
+        settings, symbols = self._settings, [market.symbol for market in self.markets]
+        around = Surroundings(
+            transport=transport,
+            sink=self._sink,
+            clock=self._clock,
+            connects=ConnectLimiter(settings.max_connects_per_5min, _CONNECT_WINDOW_S, self._clock, self._sleep),
+            numbers=count(1),
+            sleep=self._sleep,
+            rng=self._rng,
+            on_first=self._first_message,
+            reconnect_cap_s=settings.reconnect_cap_s,
+        )
+        self._subscriptions = [
+            Subscription(self._exchange, channel, streams, around)
+            for channel, streams in streams_of(self._exchange, self._channels, symbols, settings.depth_speed_ms)
+        ]
+        limit = settings.anchor_limit
+        if limit is None:
+            limit = 5000 if self._exchange == "binance" and len(symbols) <= _MANY_MARKETS else 1000
+        self._anchors = Anchors(
+            symbols,
+            lambda symbol, levels: transport.get_now("depth", {"symbol": symbol, "limit": levels}),
+            self._budget,
+            self._sink,
+            self._clock,
+            limit=limit,
+            weight=weight_of(self._exchange, "depth", limit),
+            # Without diffs there is no book to compare a snapshot with.
+            interval_s=settings.anchor_interval_s if "depth" in self._channels else None,
+            sleep=self._sleep,
+            rng=self._rng,
+            on_progress=self._on_progress,
+        )
+
+    def _first_message(self, _recv_ns: int, stream: Stream) -> None:
+        # After the first diff, as the exchange prescribes: an earlier snapshot may end before the diffs begin.
+        if stream.channel == "depth" and self._anchors is not None:
+            self._anchors.request(stream.symbol, "connect")
+
+    # -- run
+
+    async def _check_connections(self) -> None:
+        now_ns = self._clock.now_ns()
+        for subscription in self._subscriptions:
+            subscription.check(now_ns, self._settings.dead_after_s)
+
+    async def _measure_clock(self, transport: Transport) -> None:
+        try:
+            best = await measure_offset(transport, weight_of(self._exchange, "time"))
+        except RestError as error:
+            self._sink.event(self._clock.now_ns(), None, "clock_failed", str(error))
+            return
+        self._sink.clock_measured(self._clock.now_ns(), best.offset_ns, best.round_trip_ns, best.samples)
+
+    async def _every(self, interval_s: float, name: str, step: Callable[[], Awaitable[None]]) -> None:
+        async def repeat() -> None:
+            while True:
+                await step()
+                await self._sleep(interval_s)
+
+        await self._guard(name, repeat)
+
+    async def _guard(self, name: str, forever: Callable[[], Awaitable[None]]) -> None:
+        """Keeps one task's bug from ending the others: it is reported, and the task begins again."""
+        backoff = Backoff(1.0, 60.0, self._rng)
+        while True:
+            try:
+                await forever()
+            except Exception as error:
+                log.exception("%s failed and begins again", name)
+                self._sink.event(self._clock.now_ns(), None, "internal_error", f"{name}: {error!r}")
+            await self._sleep(backoff.next_s())
+
+
+def _check_anchor_limit(exchange: str, limit: int) -> None:
+    try:
+        weight_of(exchange, "depth", limit)
+    except ValueError as error:
+        raise SettingError(f"anchor limit {limit}: {error}") from error
+    if exchange == "binanceusdm" and limit not in {5, 10, 20, 50, 100, 500, 1000}:
+        raise SettingError(f"anchor limit {limit} is not served by {exchange}: use 5, 10, 20, 50, 100, 500 or 1000")
+
+
+def _where(transport: Transport) -> str:
+    return f"the exchange at {transport.rest_root}"

@@ -1,0 +1,391 @@
+"""Capture files: one input a line, `<recv_ns> <json>`; plain, gzip or zstd, told apart by content.
+
+The JSON is `{"stream":…,"data":<the frame's exact text>}`, or a bare REST snapshot (an object with `lastUpdateId`,
+`bids` and `asks`). Lines of the stream `!collector` are the collector's own. A stamp of 16 digits is in microseconds;
+any other length is nanoseconds. `CaptureWriter` pads its stamps to 19 digits, so that no stamp of its own is ever taken
+for microseconds. hftbacktest reads and writes the same form.
+
+A crash leaves a torn last line or a cut compressed tail. Both end a file quietly and are told in a `ReadReport`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from io import FileIO
+
+    from collector.clock import Clock
+
+COLLECTOR_STREAM = "!collector"
+
+_CHUNK_BYTES = 1 << 16
+_GZIP_MAGIC = b"\x1f\x8b"
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_TORN_FIRST_LINE = re.compile(rb"\d{1,20}( (\{.*)?)?", re.DOTALL)
+
+
+class CaptureError(ValueError):
+    """A file is missing, is no capture, or is damaged in the middle; the message names the file and the line."""
+
+
+class CaptureLine(NamedTuple):
+    """One input. `stream` None is a bare REST snapshot; `data` holds the exact bytes of the frame or the snapshot."""
+
+    recv_ns: int
+    stream: str | None
+    data: bytes
+
+
+@dataclass(slots=True)
+class ReadReport:
+    """What became of a file while it was read; complete once the iterator is exhausted."""
+
+    lines: int = 0
+    skipped: int = 0
+    """Malformed lines passed over because the reader was tolerant."""
+    torn: str | None = None
+    """Why the file ended early, None when its end is whole."""
+
+
+_ABSENT = msgspec.Raw()
+
+
+class _Line(msgspec.Struct):
+    stream: str | None = None
+    data: msgspec.Raw = _ABSENT
+    snapshot_id: msgspec.Raw = msgspec.field(name="lastUpdateId", default=_ABSENT)
+    bids: msgspec.Raw = _ABSENT
+    asks: msgspec.Raw = _ABSENT
+
+
+_decode_line = msgspec.json.Decoder(_Line).decode
+
+
+def parse_line(line: bytes) -> CaptureLine:
+    """Parses one line without its newline.
+
+    Raises:
+        ValueError: the line is not of the capture form.
+    """
+    stamp, _, text = line.partition(b" ")
+    if not stamp.isdigit() or len(stamp) > 20:
+        raise ValueError("it does not begin with a time stamp")
+    recv_ns = int(stamp)
+    if len(stamp) == 16:
+        recv_ns *= 1000
+    try:
+        envelope = _decode_line(text)
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"after the stamp stands no capture JSON: {error}") from None
+    if envelope.stream is not None and envelope.data:
+        return CaptureLine(recv_ns, envelope.stream, bytes(envelope.data))
+    if envelope.snapshot_id and envelope.bids and envelope.asks:
+        return CaptureLine(recv_ns, None, text)
+    raise ValueError("the JSON holds neither stream and data nor a snapshot")
+
+
+def read_capture(
+    path: Path | str, *, tolerant: bool = False, report: ReadReport | None = None
+) -> Iterator[CaptureLine]:
+    """Yields the lines of one file in file order. `report`, when given, is filled while lines are taken.
+
+    Args:
+        tolerant: pass over malformed lines in the middle (counted in `report.skipped`) and end quietly where a
+            compressed file is corrupt, instead of raising.
+
+    Raises:
+        CaptureError: at once, when the file is missing, a folder or unreadable; on the way, for a first line that is no
+            capture, a malformed line or corrupt compression in the middle.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise CaptureError(f"capture {path}: {error.strerror or error}") from error
+    return _read(path, head, tolerant, ReadReport() if report is None else report)
+
+
+def merge_captures(
+    paths: Iterable[Path | str], *, tolerant: bool = False, reports: dict[Path, ReadReport] | None = None
+) -> Iterator[tuple[Path, CaptureLine]]:
+    """Merges files by `recv_ns`. Ties go to the file named first; the order inside a file always stays.
+
+    Raises:
+        CaptureError: see `read_capture`.
+    """
+    readers = []
+    for path in map(Path, paths):
+        report = ReadReport()
+        if reports is not None:
+            reports[path] = report
+        readers.append(_labelled(path, read_capture(path, tolerant=tolerant, report=report)))
+    return heapq.merge(*readers, key=_by_time)
+
+
+def symbol_of(path: Path | str, wanted: Sequence[str] = ()) -> str | None:
+    """The exchange symbol that a file's name stands for; bare snapshots in the file belong to it.
+
+    A symbol counts when it stands in the name between characters that are neither letters nor digits, in any case; the
+    longest wins. Without `wanted`, the candidates are the symbols of the file's own streams, given back in upper case.
+
+    Raises:
+        CaptureError: `wanted` is empty and the file cannot be read.
+    """
+    path = Path(path)
+    stem = path.name.partition(".")[0].lower()
+    if wanted:
+        named = [symbol for symbol in wanted if _stands_in(symbol.lower(), stem)]
+        return max(named, key=len, default=None)
+    seen = set()
+    for line in read_capture(path, tolerant=True):
+        symbol = (line.stream or "").partition("@")[0].lower()
+        if symbol and symbol not in seen:
+            seen.add(symbol)
+            if _stands_in(symbol, stem):
+                return symbol.upper()
+    return None
+
+
+class CaptureWriter:
+    """Writes one market's inputs to rotated zstd files that survive a kill.
+
+    Lines go out in independent zstd frames, about one a second, so that a kill loses at most what came after the last
+    flush and every reader can read the rest. A power cut can lose what the system had not yet put to disk: files are
+    synced when they are closed. A file is never appended to after its writer is gone, nor overwritten.
+
+    Names are `{SYMBOL}_{exchange}_{YYYYmmddTHHMMSS}_{n}.zst`, UTC, `n` counting from 0 within a second.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        exchange: str,
+        symbol: str,
+        clock: Clock,
+        max_bytes: int = 256 << 20,
+        *,
+        flush_interval_s: float = 1.0,
+        buffer_bytes: int = 1 << 20,
+    ) -> None:
+        """
+        Args:
+            max_bytes: compressed size after which the next flush begins a new file.
+
+        Raises:
+            ValueError: exchange or symbol would not make a safe file name.
+        """
+        import zstandard
+
+        for setting, value in (("exchange", exchange), ("symbol", symbol)):
+            if not re.fullmatch(r"[\w-]+", value):
+                raise ValueError(f"{setting} {value!r} cannot be part of a file name; use letters, digits, _ and -")
+        self._folder = folder
+        self._prefix = f"{symbol}_{exchange}"
+        self._clock = clock
+        self._max_bytes = max_bytes
+        self._flush_interval_ns = round(flush_interval_s * 1e9)
+        self._buffer_bytes = buffer_bytes
+        self._compress = zstandard.ZstdCompressor(level=3, write_checksum=True).compress
+        self._file: FileIO | None = None
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._flushed_ns = clock.now_ns()
+        self.paths: list[Path] = []
+        """Files made so far, oldest first."""
+
+    def write(self, recv_ns: int, stream: str, text: str | bytes) -> None:
+        """Adds a frame. `text` is valid JSON, as received; what is not valid JSON the caller wraps first.
+
+        Raises:
+            ValueError: `text` cannot be kept exactly in one line: a line break inside or white space around it.
+            OSError: a due flush failed, see `flush`.
+        """
+        self._add(recv_ns, b'{"stream":%b,"data":%b}' % (msgspec.json.encode(stream), _one_line(text)))
+
+    def write_snapshot(self, recv_ns: int, text: str | bytes) -> None:
+        """Adds a REST snapshot, as received: an object with `lastUpdateId`, `bids`, `asks`. Raises as `write`."""
+        self._add(recv_ns, _one_line(text))
+
+    def write_collector(self, recv_ns: int, payload: bytes) -> None:
+        """Adds a line of the collector's own; `payload` is one JSON value. Raises as `write`."""
+        self.write(recv_ns, COLLECTOR_STREAM, payload)
+
+    def flush(self) -> None:
+        """Hands everything written so far to the operating system, as one frame. Cheap when nothing is pending.
+
+        Raises:
+            OSError: the lines stay pending, and the next flush tries a new file.
+        """
+        self._flushed_ns = self._clock.now_ns()
+        if not self._pending:
+            return
+        frame = memoryview(self._compress(b"".join(self._pending)))
+        file = self._file = self._file or self._create()
+        good_bytes = file.tell()
+        try:
+            while frame:
+                frame = frame[file.write(frame) or 0 :]
+        except OSError:
+            self._file = None
+            with file:
+                file.truncate(good_bytes)
+            raise
+        self._pending.clear()
+        self._pending_bytes = 0
+        if file.tell() >= self._max_bytes:
+            self._close_file()
+
+    def close(self) -> None:
+        """Flushes and syncs. Safe to call twice; a write after it begins a new file. Raises as `flush`."""
+        self.flush()
+        self._close_file()
+
+    def _add(self, recv_ns: int, text: bytes) -> None:
+        if recv_ns < 0:
+            raise ValueError(f"a time stamp is not negative, as {recv_ns} is")
+        self._pending.append(b"%019d %b\n" % (recv_ns, text))
+        self._pending_bytes += len(text)
+        due = self._clock.now_ns() - self._flushed_ns >= self._flush_interval_ns
+        if due or self._pending_bytes >= self._buffer_bytes:
+            self.flush()
+
+    def _create(self) -> FileIO:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        second = datetime.fromtimestamp(self._clock.now_ns() // 10**9, UTC).strftime("%Y%m%dT%H%M%S")
+        n = 0
+        while True:
+            path = self._folder / f"{self._prefix}_{second}_{n}.zst"
+            try:
+                file = path.open("xb", buffering=0)
+            except FileExistsError:
+                n += 1
+                continue
+            self.paths.append(path)
+            return file
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        if file is not None:
+            with file:
+                os.fsync(file.fileno())
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _read(path: Path, head: bytes, tolerant: bool, report: ReadReport) -> Iterator[CaptureLine]:
+    number = 0
+    for line, whole in _lines(_plain_chunks(path, head, tolerant, report)):
+        number += 1
+        try:
+            parsed = parse_line(line)
+        except ValueError as error:
+            if not whole and (number > 1 or _TORN_FIRST_LINE.fullmatch(line)):
+                report.torn = report.torn or f"line {number} is cut short"
+                return
+            if number == 1:
+                raise CaptureError(f"{path} is not a capture: {error}") from None
+            if not tolerant:
+                raise CaptureError(f"capture {path}, line {number}: {error}") from None
+            report.skipped += 1
+            continue
+        report.lines += 1
+        yield parsed
+
+
+def _plain_chunks(path: Path, head: bytes, tolerant: bool, report: ReadReport) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        chunks = iter(lambda: file.read(_CHUNK_BYTES), b"")
+        if head and (_GZIP_MAGIC.startswith(head) or _ZSTD_MAGIC.startswith(head)) and len(head) < 4:
+            report.torn = "the file ends inside its first four bytes"
+        elif head.startswith(_GZIP_MAGIC):
+            yield from _decompressed(path, chunks, lambda: zlib.decompressobj(31), tolerant, report)
+        elif head == _ZSTD_MAGIC:
+            yield from _decompressed(path, chunks, _zstd_decompressor(), tolerant, report)
+        else:
+            yield from chunks
+
+
+def _zstd_decompressor() -> Callable[[], Any]:
+    import zstandard
+
+    return zstandard.ZstdDecompressor().decompressobj
+
+
+def _decompressed(
+    path: Path, chunks: Iterator[bytes], member: Callable[[], _Decompressor], tolerant: bool, report: ReadReport
+) -> Iterator[bytes]:
+    """Plain bytes of a chain of gzip members or zstd frames."""
+    decompressor: _Decompressor | None = None
+    for chunk in chunks:
+        while chunk:
+            decompressor = decompressor or member()
+            try:
+                plain = decompressor.decompress(chunk)
+            except Exception as error:
+                # zlib.error and zstandard.ZstdError share no base; nothing else comes out of a decompressor.
+                if not tolerant:
+                    raise CaptureError(f"capture {path}: its compression is damaged ({error})") from error
+                report.torn = f"compression is damaged ({error})"
+                return
+            if plain:
+                yield plain
+            if not decompressor.eof:
+                break
+            chunk = decompressor.unused_data
+            decompressor = None
+    if decompressor is not None:
+        report.torn = "the compressed data is cut short"
+
+
+def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Lines without their newline; the flag tells whether there was one."""
+    rest: list[bytes] = []
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        if others:
+            yield b"".join(rest), True
+            for line in others[:-1]:
+                yield line, True
+            rest = [others[-1]]
+    last = b"".join(rest)
+    if last:
+        yield last, False
+
+
+def _labelled(path: Path, lines: Iterator[CaptureLine]) -> Iterator[tuple[Path, CaptureLine]]:
+    for line in lines:
+        yield path, line
+
+
+def _by_time(labelled: tuple[Path, CaptureLine]) -> int:
+    return labelled[1].recv_ns
+
+
+def _stands_in(symbol: str, stem: str) -> bool:
+    return re.search(rf"(?<![0-9a-z]){re.escape(symbol)}(?![0-9a-z])", stem) is not None
+
+
+def _one_line(text: str | bytes) -> bytes:
+    data = text.encode() if isinstance(text, str) else text
+    if b"\n" in data or data != data.strip():
+        raise ValueError("a line break inside or white space around a frame does not survive a line; wrap it first")
+    return data
