@@ -38,6 +38,9 @@ from collector.journal.errors import DAMAGE_CODES, JournalFailed, JournalTooNew,
 if TYPE_CHECKING:
     from pathlib import Path
 
+JOURNAL_FILE = "journal.sqlite"
+"""Its name in the data folder."""
+
 FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"DJNL", "big")
 PAGE_BYTES = 32768

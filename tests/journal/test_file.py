@@ -91,7 +91,7 @@ def test_names_of_damaged_files_never_collide(path: Path, clock: ManualClock) ->
 
 
 def test_a_log_without_its_database_is_not_mixed_into_a_new_one(path: Path, clock: ManualClock) -> None:
-    path.with_name("journal.db-wal").write_bytes(b"left behind")
+    path.with_name("journal.sqlite-wal").write_bytes(b"left behind")
     journal = Journal.open(path, clock=clock)
     assert journal.set_aside is not None
     assert journal.groups() == []
@@ -143,22 +143,22 @@ def test_a_mark_on_a_sound_file_only_costs_the_check(path: Path, clock: ManualCl
     journal = Journal.open(path, clock=clock)
     assert journal.set_aside is None
     assert journal.groups()[0].rows == 1
-    assert not path.with_name("journal.db-check").exists()
+    assert not path.with_name("journal.sqlite-check").exists()
     journal.close()
 
 
 def test_a_crash_while_the_file_was_made_leaves_no_trace(path: Path, clock: ManualClock) -> None:
-    path.with_name("journal.db-new").write_bytes(b"half")
+    path.with_name("journal.sqlite-new").write_bytes(b"half")
     journal = Journal.open(path, clock=clock)
     assert journal.set_aside is None
-    assert not path.with_name("journal.db-new").exists()
+    assert not path.with_name("journal.sqlite-new").exists()
     journal.close()
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, clock: ManualClock) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalFailed, match="file"):
-        Journal.open(tmp_path / "file" / "journal.db", clock=clock)
+        Journal.open(tmp_path / "file" / "journal.sqlite", clock=clock)
 
 
 def test_when_sqlite_finds_no_room_nothing_is_kept(journal: Journal) -> None:
@@ -199,7 +199,7 @@ def commit_until_full(journal: Journal) -> int:
 def test_a_full_disk_takes_gaps_and_deliveries_and_recovers_by_itself(small_disk: Path, clock: ManualClock) -> None:
     filler = small_disk / "filler"
     filler.write_bytes(bytes(2 << 20))
-    journal = Journal.open(small_disk / "journal.db", max_bytes=8 << 20, clock=clock)
+    journal = Journal.open(small_disk / "journal.sqlite", max_bytes=8 << 20, clock=clock)
     committed = commit_until_full(journal)
     assert committed > 10
     assert journal.states() == {BTC: b"%d" % (committed - 1)}
