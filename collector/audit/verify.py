@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -182,7 +183,7 @@ def _walk_epochs(
     if not epochs:
         return check
     check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
-    steps = [after - before for before, after in zip(epochs, epochs[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(epochs)]
     check.interval_s = min(steps, default=None)
     for before, step in zip(epochs, steps, strict=False):
         if step == check.interval_s:

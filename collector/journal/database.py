@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from collector.journal import format as file_format
 from collector.journal.errors import DAMAGE_CODES, DiskFull, JournalFailed, primary_code, translated
+from collector.journal.reserve import DiskReserve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-CHECKPOINT_BYTES = 8 << 20
 # A transaction writes whole pages: the ends of both tables, the state and their parents.
 _TRANSACTION_BYTES = 4 * file_format.PAGE_BYTES
 _VACUUM_PAGES = 256
@@ -30,8 +30,8 @@ class Database:
     What a failed fsync left behind is unknown, so nothing is built upon it; the process must start anew.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Opens `path`, which `format.ensure` prepared.
+    def __init__(self, path: Path, reserve_bytes: int) -> None:
+        """Opens `path`, which `format.ensure` prepared, and holds `reserve_bytes` of disk for when it is full.
 
         Raises:
             JournalFailed: the disk or the file failed.
@@ -41,6 +41,9 @@ class Database:
         self._reading = threading.Lock()
         self._failure: JournalFailed | None = None
         self._since_checkpoint = 0
+        # Copying the log may need as much again, for a moment; on a full disk the reserve must be enough for that.
+        self._checkpoint_bytes = reserve_bytes // 2
+        self._reserve = DiskReserve(path.with_name(f"{path.name}-reserve"), reserve_bytes)
         try:
             self._writer = file_format.connect(path)
             self._reader = file_format.connect(path)
@@ -54,6 +57,10 @@ class Database:
             self._reader.close()
             self._writer.close()
 
+    def has_room(self) -> bool:
+        """Whether more than the essential may be written: the disk was not found full, or has room again."""
+        return self._reserve.hold()
+
     @contextlib.contextmanager
     def transaction(self, doing: str, written_bytes: int = 0) -> Iterator[sqlite3.Connection]:
         """One write transaction. The body executes COMMIT last; what it does after that is still under the lock.
@@ -65,6 +72,9 @@ class Database:
             DiskFull: no room; nothing is changed.
             JournalFailed: the disk or the file failed.
         """
+        if not self._reserve.held:
+            # The log starts over where it has been copied, and then grows no more.
+            self.checkpoint(over_bytes=0)
         with self._writing:
             self._check()
             try:
@@ -91,26 +101,29 @@ class Database:
             except sqlite3.Error as error:
                 raise self._failed(error, "reading") from error
 
-    def checkpoint(self, *, over_bytes: int = CHECKPOINT_BYTES) -> None:
-        """Copies the log into the database once about `over_bytes` were written; hinders no commit, waits for nobody.
+    def checkpoint(self, *, over_bytes: int | None = None) -> None:
+        """Copies the log into the database once about `over_bytes` were written (None: half of the reserve).
+
+        Hinders no commit and waits for nobody.
 
         Called here, not by SQLite after a commit, because SQLite would keep an error to itself.
 
         Raises:
             JournalFailed: the disk or the file failed.
         """
-        if self._since_checkpoint <= over_bytes:
+        if self._since_checkpoint <= (self._checkpoint_bytes if over_bytes is None else over_bytes):
             return
         with self._reading:
             self._check()
             # Before, not after: what is committed meanwhile may not be part of it.
-            self._since_checkpoint = 0
+            written, self._since_checkpoint = self._since_checkpoint, 0
             try:
                 self._reader.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
             except sqlite3.Error as error:
-                # A full disk only leaves the log longer; the next commit tells.
                 if primary_code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY):
                     raise self._failed(error, "copying the log into the database") from error
+                # The log only stays long; the next commit tells whether the disk is full.
+                self._since_checkpoint = written
 
     def shrink(self) -> bool:
         """Gives a few MiB back to the disk while most of the file is free pages; True if there is more to give.
@@ -133,7 +146,9 @@ class Database:
 
     def _failed(self, error: sqlite3.Error, doing: str) -> DiskFull | JournalFailed:
         result = translated(error, doing)
-        if isinstance(result, JournalFailed):
+        if isinstance(result, DiskFull):
+            self._reserve.release()
+        else:
             self._failure = result
             if primary_code(error) in DAMAGE_CODES:
                 file_format.mark_damaged(self._path)

@@ -45,11 +45,14 @@ def primary_code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
+def disk_full(doing: str) -> DiskFull:
+    """The error for a disk that is full; `doing` says what was tried."""
+    return DiskFull(f"no room on the journal's disk while {doing}; free some space, the collector goes on by itself")
+
+
 def translated(error: sqlite3.Error, doing: str) -> DiskFull | JournalFailed:
     """The error to raise in place of one of SQLite's; `doing` says what was tried."""
     if primary_code(error) == sqlite3.SQLITE_FULL:
-        return DiskFull(
-            f"no room on the journal's disk while {doing}; free some space, the collector goes on by itself"
-        )
+        return disk_full(doing)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return JournalFailed(f"the journal failed while {doing}: {name}: {error}")

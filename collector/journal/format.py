@@ -20,7 +20,8 @@ Invariants
  4. A plan is durable before its write begins. So a write that a crash cut off is repeated with the same rows, writer
     and content hash, and the backend knows it again.
  5. The file is made under another name and renamed when complete; one without its schema is never ours.
- 6. Beside it lie SQLite's `-wal` and `-shm`, the lock, and, after damage was seen, a mark to check the whole file.
+ 6. Beside it lie SQLite's `-wal` and `-shm`, the lock, `-reserve` (zeros that hold room on the disk) and, after damage
+    was seen, `-check`, which has the next start check the whole file.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ from collector.journal.errors import DAMAGE_CODES, JournalFailed, JournalTooNew,
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+JOURNAL_FILE = "journal.sqlite"
+"""Its name in the data folder."""
 
 FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"DJNL", "big")

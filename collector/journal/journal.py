@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from collector.journal import format as file_format
 from collector.journal.codec import BadBody, decode, encode
-from collector.journal.database import CHECKPOINT_BYTES, Database
-from collector.journal.errors import JournalFailed, JournalFull
+from collector.journal.database import Database
+from collector.journal.errors import JournalFailed, JournalFull, disk_full
 from collector.journal.lock import WriterLock
 from collector.journal.plans import Gathering, Group, Plan
 from storage_backends.interface import Market
@@ -59,7 +59,7 @@ class Journal:
         self._clock = clock
         self._lock = lock
         self.set_aside = file_format.ensure(path, clock.now_ns())
-        self._db = Database(path)
+        self._db = Database(path, self.reserve_bytes)
         self._bytes = 0
         self._next_id = self._next_plan_id = 1
         self._series: dict[tuple[str, Market], int] = {}
@@ -101,7 +101,8 @@ class Journal:
     def commit(self, batches: Sequence[tuple[Market, Batch]], states: Mapping[Market, bytes]) -> None:
         """Adds `batches` and replaces `states` (those of other markets stay) in one transaction; durable on return.
 
-        A commit of nothing but `SMALL_TABLES` may use the reserve beyond the bound. Batches without rows are skipped.
+        A commit of nothing but `SMALL_TABLES` may use the reserves, beyond the bound and on a full disk. Batches
+        without rows are skipped.
 
         Raises:
             JournalFull: it would hold more than `max_bytes` of bodies, dead letters included.
@@ -114,9 +115,10 @@ class Journal:
         entries = [((batch.table, market), batch.rows, encode(batch)) for market, batch in batches if batch.rows]
         digests = [hashlib.sha256(body).digest() for *_, body in entries]
         added = sum(len(body) for *_, body in entries)
-        bound = self.max_bytes
-        if all(table in SMALL_TABLES for (table, _), *_ in entries):
-            bound += self.reserve_bytes
+        small = all(table in SMALL_TABLES for (table, _), *_ in entries)
+        bound = self.max_bytes + (self.reserve_bytes if small else 0)
+        if not small and not self._db.has_room():
+            raise disk_full("storing new rows")
         now_ns = self._clock.now_ns()
         with self._db.transaction("storing new rows", added) as db:
             if added and self._bytes + added > bound:
@@ -145,7 +147,7 @@ class Journal:
             for id_, (key, rows, body) in zip(ids, entries, strict=True):
                 self._count(Group(*key, rows, len(body), now_ns, id_, id_))
         # The deliverer does this in good time; here it bounds the log when a backend keeps the deliverer waiting.
-        self._db.checkpoint(over_bytes=4 * CHECKPOINT_BYTES)
+        self._db.checkpoint(over_bytes=self.reserve_bytes)
 
     def states(self) -> dict[Market, bytes]:
         """The last committed state of each market."""

@@ -192,10 +192,10 @@ class CaptureSource:
     def symbols(self) -> frozenset[str]:
         return frozenset(self.books)
 
-    def depth(self, symbol: str, limit: int, now_ms: int) -> bytes:  # noqa: ARG002 - its time is the capture's
+    def depth(self, symbol: str, limit: int, now_ms: int) -> bytes:
         return self.books[symbol].text(limit)
 
-    def stale_depth(self, symbol: str, limit: int, now_ms: int) -> bytes:  # noqa: ARG002
+    def stale_depth(self, symbol: str, limit: int, now_ms: int) -> bytes:
         return self.books[symbol].first_text(limit)
 
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:

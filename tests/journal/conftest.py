@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from collector.clock import ManualClock
+from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
 from tests.journal.rows import START_NS
 
@@ -22,7 +23,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "journal.db"
+    return tmp_path / JOURNAL_FILE
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class FakeBackend(Backend):
     def _scan(self, *_: Any) -> Any:
         raise NotImplementedError
 
-    _stats = markets = tables = close = _scan  # type: ignore[assignment]
+    _stats = _markets = _tables = close = _scan  # type: ignore[assignment]
 
 
 class Bench:

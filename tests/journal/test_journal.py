@@ -194,7 +194,7 @@ def test_many_deliveries_leave_the_file_small(journal: Journal, path: Path) -> N
             journal.commit([(BTC, numbered(first, 10_000))], {BTC: b"s"})
         journal.acknowledge(journal.plan(journal.groups(), **NO_LIMITS))
         journal.maintain()
-        sizes.append(path.stat().st_size + path.with_name("journal.db-wal").stat().st_size)
+        sizes.append(path.stat().st_size + path.with_name("journal.sqlite-wal").stat().st_size)
     assert max(sizes[15:]) <= max(sizes[:15])
     assert max(sizes) < 30 << 20
 

@@ -1,0 +1,64 @@
+"""`collector journal`: what waits for the backend, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import msgspec
+
+from collector.clock import SystemClock
+from collector.commands.options import config_option
+from collector.config import setting
+from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.journal.errors import JournalError
+from collector.journal.format import JOURNAL_FILE
+from collector.journal.status import JournalStatus, read_status
+from collector.times import show_ns
+
+
+@click.command()
+@setting("--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables")
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="one object; null when there is no journal")
+@click.pass_context
+def journal(context: click.Context, data_dir: Path, as_json: bool) -> None:
+    """Depth, oldest row, last error, open plans and dead letters. Works while a collector runs, and changes nothing.
+
+    Exits with 1 when there are dead letters: rows that the backend refused for good.
+    """
+    path = data_dir / JOURNAL_FILE
+    try:
+        status = read_status(path)
+    except JournalError as error:
+        raise ConfigurationError("--data-dir", data_dir, str(error)) from error
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(status), indent=2))
+    elif status is None:
+        click.echo(f"no journal in {data_dir}: no collector has stored anything there yet")
+    else:
+        _show(status, SystemClock().now_ns())
+    if status is not None and status.dead_letters:
+        context.exit(EXIT_BAD_NEWS)
+
+
+def _show(status: JournalStatus, now_ns: int) -> None:
+    share = f" of {status.max_bytes:,} ({status.bytes / status.max_bytes:.1%})" if status.max_bytes else ""
+    click.echo(f"collector {status.collector_id}: {status.rows:,} rows wait, {status.bytes:,} bytes{share}")
+    click.echo(f"file: {status.file_bytes:,} bytes on disk")
+    if status.oldest_ns is not None:
+        click.echo(f"oldest row: {show_ns(status.oldest_ns)}, {(now_ns - status.oldest_ns) / 1e9:,.0f} s ago")
+    for depth in status.tables:
+        click.echo(f"  {depth.table:<12} {depth.rows:>12,} rows {depth.bytes:>14,} bytes  {depth.markets:,} markets")
+    if status.plans:
+        click.echo(f"writes begun and not confirmed: {len(status.plans)}")
+    for plan in status.plans[:10]:
+        click.echo(
+            f"  {plan.table:<12} {plan.rows:>12,} rows  {plan.exchange} {plan.symbol}  {show_ns(plan.planned_ns)}"
+        )
+    if status.last_error is not None:
+        click.echo(f"last error: {show_ns(status.last_error_ns)}  {status.last_error}")
+    if status.dead_letters:
+        click.echo("dead letters (refused for good, kept in the journal):")
+    for dead in status.dead_letters:
+        click.echo(f"  {dead.table:<12} {dead.rows:>12,} rows  {dead.exchange} {dead.symbol}  {dead.reason}")
