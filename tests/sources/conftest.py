@@ -150,6 +150,7 @@ class ScriptedExchange:
         return websocket
 
     async def _requested(self, websocket: web.WebSocketResponse, request: dict[str, Any]) -> None:
+        self.requests[request["method"]] += 1
         if self.refuse_subscriptions:
             await websocket.send_json({**self.refuse_subscriptions.pop(0), "id": request["id"]})
         elif self.acknowledge:

@@ -129,7 +129,7 @@ async def test_an_announced_shutdown_is_not_waited_for(harness, exchange, text):
 async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exchange):
     exchange.acknowledge = False
     await harness.run(opened=False)
-    await harness.until(lambda: len(exchange.connections) == 2)
+    await harness.until(lambda: exchange.requests["SUBSCRIBE"] == 1)
     exchange.subscribed[exchange.connections[-1]] = [DEPTH]
     sent = [await exchange.send(DEPTH), await exchange.send(DEPTH)]
     await exchange.carrier(DEPTH).send_str('{"id":1,"result":null}')
@@ -141,11 +141,11 @@ async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exch
 async def test_a_subscription_that_is_never_acknowledged_is_given_up(harness, exchange):
     exchange.acknowledge = False
     await harness.run(opened=False)
-    await harness.until(lambda: len(exchange.connections) == 2)
-    harness.clock.push(21)
-    await harness.until(lambda: "unacknowledged" in harness.sink.kinds())
+    await harness.until(lambda: exchange.requests["SUBSCRIBE"] == 1)
     exchange.acknowledge = True
+    harness.clock.push(21)
     await harness.until(lambda: opens(harness.sink) == 1)
+    assert harness.sink.kinds() == ["unacknowledged"]
     assert harness.sink.reasons() == []
 
 
