@@ -12,7 +12,7 @@ from collector.clock import SystemClock
 from collector.commands.options import config_option, store_options
 from collector.config import setting
 from collector.errors import ConfigurationError
-from collector.markets import is_futures
+from collector.markets import exchange_symbol, is_futures
 from collector.recorder import CHANNELS
 from collector.settings import RunSettings
 from collector.sources.settings import FeedSettings
@@ -112,6 +112,9 @@ def run(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for one in exchange:
         is_futures(one)
+    for one in symbol:
+        if "*" not in one:
+            exchange_symbol(one)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
         if name not in CHANNELS:
