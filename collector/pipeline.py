@@ -27,7 +27,6 @@ from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
-from collector.sources.errors import FeedError
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -201,8 +200,6 @@ class Pipeline:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-        except FeedError as error:
-            raise ConfigurationError("feed", "cannot start", str(error)) from error
         finally:
             stopping.cancel()
             if not starting.done():

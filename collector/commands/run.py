@@ -15,7 +15,6 @@ from collector.errors import ConfigurationError
 from collector.markets import is_futures
 from collector.recorder import CHANNELS
 from collector.settings import RunSettings
-from collector.sources.errors import FeedError
 from collector.sources.settings import FeedSettings
 
 _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
@@ -147,8 +146,4 @@ def run(
     )
     from collector.pipeline import Pipeline
 
-    try:
-        pipeline = Pipeline(settings, SystemClock())
-    except FeedError as error:
-        raise ConfigurationError("settings", "cannot be used", str(error)) from error
-    asyncio.run(pipeline.run())
+    asyncio.run(Pipeline(settings, SystemClock()).run())
