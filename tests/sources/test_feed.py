@@ -127,10 +127,19 @@ async def test_stopping_closes_each_connection_once_and_leaves_nothing_behind(ha
     assert ours == []
 
 
-async def test_spot_is_asked_for_listings_without_their_bulk(harness, exchange):
-    await harness.run("binance")
-    (query,) = [query for query in exchange.queries if query["path"] == "exchangeInfo"]
-    assert query == {"path": "exchangeInfo", "showPermissionSets": "false"}
+@pytest.mark.parametrize(
+    ("markets", "query"),
+    [
+        (("btc/usdt", "ETHUSDT"), {"symbols": '["BTCUSDT","ETHUSDT"]'}),
+        (("*/USDT", "ETHUSDT"), {"showPermissionSets": "false"}),
+    ],
+)
+async def test_spot_is_asked_for_no_more_listings_than_needed(harness, exchange, markets, query):
+    feed = await harness.run("binance", markets)
+    assert [asked for asked in exchange.queries if asked["path"] == "exchangeInfo"] == [
+        {"path": "exchangeInfo", **query}
+    ]
+    assert [market.symbol for market in feed.markets] == ["BTCUSDT", "ETHUSDT"]
 
 
 # -- starting
@@ -193,8 +202,9 @@ async def test_a_wrong_websocket_is_found_at_start(exchange):
 
 
 async def test_an_unknown_market(exchange):
-    with pytest.raises(SymbolError, match=r"did you mean .*BTCUSDT"):
-        await started(exchange.url, markets=("BTCUSTD",))
+    for name in ("binance", "binanceusdm"):
+        with pytest.raises(SymbolError, match=r"did you mean .*BTCUSDT"):
+            await started(exchange.url, name, markets=("BTCUSTD",))
 
 
 @pytest.mark.parametrize(

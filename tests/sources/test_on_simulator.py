@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from itertools import pairwise
 from typing import Any
@@ -92,10 +91,8 @@ async def test_one_frozen_stream_on_a_live_connection(harness, simulator, venue)
     await harness.run(venue, ("BTC/USDT", "ETH/USDT"), ("depth",), url_root=simulator.url)
     await harness.until(lambda: set(depth_messages(sink, 1)) == {"BTCUSDT", "ETHUSDT"})
     simulator.apply(parse_fault(f"freeze:market={venue},symbol=ETHUSDT,stream=depth"))
-    for push_s in (31, 11, 11, 4):
-        await asyncio.sleep(0.3)  # BTC goes on, so that only ETH is silent
-        harness.clock.push(push_s)
-    await harness.until(lambda: sink.reasons() == ["silent"])
+    # BTC goes on every 100 ms, a few seconds of the pushed clock, so that only ETH is ever silent for thirty.
+    await harness.pushing(0.6, lambda: sink.reasons() == ["silent"])
     assert "ethusdt@depth@100ms said nothing" in sink.named("event")[-1][3]
     await harness.until(lambda: len(sink.named("opened")) == 2)
     assert check_chains(harness, simulator, venue) > 10
