@@ -81,6 +81,7 @@ def test_a_plan_keeps_its_limits_but_takes_one_batch(
     assert numbers(journal.load(plan)) == taken
     (group,) = journal.groups()
     assert group.rows == 6 - len(taken)
+    journal.acknowledge([plan])
     (rest,) = journal.plan([group], **NO_LIMITS)
     assert numbers(journal.load(rest)) == [n for n in range(1, 7) if n not in taken]
 
