@@ -3,8 +3,8 @@
     python -m tests.journal.crasher FOLDER SEED
 
 An odd SEED has it end by its own hand right after a write, before the journal hears of it; nobody else would often hit
-that moment. Prints a line for each market of a commit once that is durable: its symbol and the count of its numbers. Two threads, as
-in the collector: one commits, the other delivers to the local backend.
+that moment. Prints a line for each market of a commit once that is durable: its symbol and the count of its numbers.
+Two threads, as in the collector: one commits, the other delivers to the local backend.
 """
 
 from __future__ import annotations
