@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write, on the disk to be measured  [default: a new one]")
     parser.add_argument("--commits", type=int, default=100)
     options = parser.parse_args()
+    to_arrow([diffs(1, 1, 0)])  # pyarrow's first use loads half of it
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         measure(Path(folder), "one busy market", busy_market, options.commits)
         measure(Path(folder), "fifty markets", fifty_markets, options.commits)

@@ -6,6 +6,7 @@ Every method may be called from any thread, except that only one thread plans, l
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from typing import TYPE_CHECKING
 
@@ -349,18 +350,21 @@ class Journal:
         self._series = {key: id_ for id_, key in keys.items()}
         plans = self._db.read("SELECT series, ids FROM plan")
         self._planned = {keys[series] for series, _ in plans}
-        planned = {id_ for _, ids in plans for id_ in array("q", ids)}
-        ((self._bytes, last_dead),) = self._db.read(
+        planned = [id_ for _, ids in plans for id_ in array("q", ids)]
+        ((self._bytes, last),) = self._db.read("SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM batch")
+        ((dead_bytes, last_dead),) = self._db.read(
             "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM dead_letter"
         )
         ((last_plan,),) = self._db.read("SELECT coalesce(max(id), 0) FROM plan")
-        last = last_dead
-        for series, last, rows, size, created_ns, _ in self._headers(0, now_ns + 1):
-            self._bytes += size
-            if last not in planned:
-                self._count(Group(*keys[series], rows, size, created_ns, last, last))
+        self._bytes += dead_bytes
         self._next_id = max(last, last_dead) + 1
         self._next_plan_id = last_plan + 1
+        for series, *counts in self._db.read(
+            "SELECT series, sum(rows), sum(bytes), min(created_ns), min(id), max(id) FROM batch"
+            " WHERE id NOT IN (SELECT value FROM json_each(?)) GROUP BY series",
+            (json.dumps(planned),),
+        ):
+            self._count(Group(*keys[series], *counts))
 
     def _count(self, new: Group) -> None:
         """Adds batches that came after what the group has."""
