@@ -27,7 +27,6 @@ from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
-from collector.sources.errors import FeedError
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -122,6 +121,7 @@ class Pipeline:
         self._refusals = Refusals()
         self._wall_step_ns = 0
         self._frames = 0
+        self._shown_epoch = 0
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -200,8 +200,6 @@ class Pipeline:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-        except FeedError as error:
-            raise ConfigurationError("feed", "cannot start", str(error)) from error
         finally:
             stopping.cancel()
             if not starting.done():
@@ -220,9 +218,8 @@ class Pipeline:
         settings = self._settings
         count = sum(len(venue.markets) for venue in self._venues)
         where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
-        self._say(
-            f"collecting {', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}; storing: {where}"
-        )
+        what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
+        self._say(f"collecting {what}; storing: {where}")
 
     # -- run
 
@@ -262,9 +259,10 @@ class Pipeline:
 
     def _show(self) -> None:
         live = [(live, live.market.latest) for venue in self._venues for live in venue.markets.values()]
-        rows = [(one.name, row) for one, row in live if row is not None]
+        rows = [(one.name, row) for one, row in live if row is not None and row.epoch > self._shown_epoch]
         frames = sum(venue.recorder.frames for venue in self._venues)
         if rows:
+            self._shown_epoch = max(row.epoch for _, row in rows)
             now_ns = self._clock.now_ns()
             if len(live) > FEW:
                 newest = max(row.epoch for _, row in rows)
@@ -379,8 +377,8 @@ class Pipeline:
         rows = sum(group.rows for group in self._journal.groups())
         rows += sum(plan.rows for plan in self._journal.open_plans())
         self._say(
-            f"stopped; the backend is away, so {rows:,} rows stay in {self._journal.path} and are delivered at the next start"
-            f" (last error: {self._deliverer.counts.last_error})"
+            f"stopped; the backend is away, so {rows:,} rows stay in {self._journal.path} "
+            f"and are delivered at the next start (last error: {self._deliverer.counts.last_error})"
         )
 
     def _note(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:

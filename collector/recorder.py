@@ -60,7 +60,7 @@ class LiveMarket:
                 return
         try:
             self.market.message(recv_ns, message, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
     def anchor(self, recv_ns: int, text: bytes) -> None:
@@ -76,7 +76,7 @@ class LiveMarket:
             return
         try:
             self.market.anchor(recv_ns, text)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
     def apply(self, recv_ns: int, happened: CollectorInput) -> None:
@@ -84,7 +84,7 @@ class LiveMarket:
         self._write(recv_ns, happened)
         try:
             self.market.apply(recv_ns, happened)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
     def drain(self) -> list[Batch]:

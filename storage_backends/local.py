@@ -27,7 +27,8 @@ _ALWAYS = TimeRange(None, None)
 class LocalBackend(Backend):
     """A folder of Parquet files. The first write makes it; reading makes and removes nothing.
 
-    Several processes may write at once, each under a writer's name of its own, while others read.
+    Several processes may write at once, each under a writer's name of its own, while others read. Within a process one
+    thread writes and any number may read beside it.
     """
 
     def __init__(self, data_dir: Path) -> None:

@@ -26,19 +26,19 @@ class NoneBackend(Backend):
 
     def _scan(
         self,
-        table: str,  # noqa: ARG002
-        market: Market,  # noqa: ARG002
-        start_ns: int | None,  # noqa: ARG002
-        end_ns: int | None,  # noqa: ARG002
-        columns: Sequence[str] | None,  # noqa: ARG002
+        table: str,
+        market: Market,
+        start_ns: int | None,
+        end_ns: int | None,
+        columns: Sequence[str] | None,
     ) -> Iterator[pa.RecordBatch]:
         return iter(())
 
-    def _markets(self, table: str | None) -> list[Market]:  # noqa: ARG002
+    def _markets(self, table: str | None) -> list[Market]:
         return []
 
-    def _tables(self, market: Market) -> list[str]:  # noqa: ARG002
+    def _tables(self, market: Market) -> list[str]:
         return []
 
-    def _stats(self, table: str, market: Market) -> TableStats:  # noqa: ARG002
+    def _stats(self, table: str, market: Market) -> TableStats:
         return TableStats(0, 0, 0, None, None, None, None)

@@ -38,7 +38,7 @@ class StoredAnchor(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one diff did. `book` None: no anchor reaches up to it. `compared`: levels compared with anchors before it."""
+    """What one diff did. `book` None: no anchor reaches up to it. `compared`: levels compared with anchors so far."""
 
     diff: StoredDiff
     book: Book | None

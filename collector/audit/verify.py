@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -45,7 +46,8 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ while book_ticker sent nothing since the diff before; `differing` ones contradict it.
+    differ where book_ticker has nothing to say: it sent nothing since the diff before, or what it sent is in a gap or
+    was not yet there when collecting ended. `differing` ones contradict it.
     """
 
     diffs: int = 0
@@ -182,7 +184,7 @@ def _walk_epochs(
     if not epochs:
         return check
     check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
-    steps = [after - before for before, after in zip(epochs, epochs[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(epochs)]
     check.interval_s = min(steps, default=None)
     for before, step in zip(epochs, steps, strict=False):
         if step == check.interval_s:
@@ -208,7 +210,7 @@ def _walk_books(
     every: Callable[[int], None] | None,
 ) -> Chain:
     chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
-    tickers = _Tickers(backend, market, start_ns, end_ns)
+    tickers, ticker_cover = _Tickers(backend, market, start_ns, end_ns), id_cover(gaps, "book_ticker")
     steps = rebuild(
         read_diffs(backend, market, units, start_ns, end_ns),
         read_anchors(backend, market, units, start_ns, end_ns),
@@ -238,7 +240,7 @@ def _walk_books(
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
-                elif update_id <= previous:
+                elif update_id <= previous or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
                     check.unreported += 1
                 else:
                     check.differing += 1
@@ -263,6 +265,11 @@ class _Tickers:
         self._rows = self._read(backend, market, start_ns, end_ns)
         self._next = next(self._rows, None)
         self._newest: tuple[int, float, float] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the newest one is the last one stored."""
+        return self._next is None
 
     def at(self, update_id: int) -> tuple[int, float, float] | None:
         while self._next is not None and self._next[0] <= update_id:

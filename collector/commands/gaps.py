@@ -55,7 +55,6 @@ def gaps(
         if gap.from_id is not None and gap.to_id is not None and gap.to_id < gap.from_id:
             ids = "no id missing"
         healed = f", healed by {gap.healed_by}" if gap.healed else ""
-        click.echo(
-            f"{market.exchange} {market.symbol} {gap.stream:<11} {show_ns(gap.from_ns)} {span:>10}  {gap.reason}: {ids}{healed}"
-        )
+        head = f"{market.exchange} {market.symbol} {gap.stream:<11} {show_ns(gap.from_ns)} {span:>10}"
+        click.echo(f"{head}  {gap.reason}: {ids}{healed}")
     click.echo(f"{len(found)} gaps")

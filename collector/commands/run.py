@@ -15,7 +15,6 @@ from collector.errors import ConfigurationError
 from collector.markets import is_futures
 from collector.recorder import CHANNELS
 from collector.settings import RunSettings
-from collector.sources.errors import FeedError
 from collector.sources.settings import FeedSettings
 
 _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
@@ -66,6 +65,12 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @setting(
     "--max-connects", default=150, type=click.IntRange(1, 300), help="connection attempts in five minutes, at most"
 )
+@setting(
+    "--silence",
+    default=None,
+    type=click.FloatRange(1),
+    help="seconds without data before a stream is questioned  [default: 30; trades 120]",
+)
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -93,6 +98,7 @@ def run(
     anchor_interval: float,
     anchor_limit: int | None,
     max_connects: int,
+    silence: float | None,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -135,12 +141,9 @@ def run(
             anchor_interval_s=anchor_interval,
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
+            silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
     from collector.pipeline import Pipeline
 
-    try:
-        pipeline = Pipeline(settings, SystemClock())
-    except FeedError as error:
-        raise ConfigurationError("settings", "cannot be used", str(error)) from error
-    asyncio.run(pipeline.run())
+    asyncio.run(Pipeline(settings, SystemClock()).run())

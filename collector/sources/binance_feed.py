@@ -8,11 +8,12 @@ import random
 from itertools import count
 from typing import TYPE_CHECKING
 
+from collector.errors import ConfigurationError
 from collector.sources.anchors import Anchors
 from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.endpoints import endpoints
-from collector.sources.errors import FeedError, RestError, SettingError
+from collector.sources.errors import FeedError, RestError
 from collector.sources.markets import MarketInfo, read_exchange_info, resolve
 from collector.sources.pacing import Backoff, ConnectLimiter
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _START_ATTEMPTS = 3
+_START_PATIENCE_S = 60.0
 _CONNECT_WINDOW_S = 300.0
 _MANY_MARKETS = 10
 _CLOSE_WITHIN_S = 5.0
@@ -40,8 +42,8 @@ class BinanceFeed:
     """Hands everything that Binance sends about some markets to a sink.
 
     `start`, then `run` until it is cancelled, then `close`. After `start` returned, `markets` and `streams` say what
-    will be collected. Each (channel, up to 200 markets) has a connection of its own. On the first depth message of each
-    connection a snapshot of that market is asked for; the sink's owner asks for more with `request_anchor`.
+    will be collected. Each (channel, up to 200 markets) has a connection of its own. Snapshots come periodically; those
+    that a book needs, the first among them, are asked for with `request_anchor`.
     """
 
     def __init__(
@@ -68,19 +70,21 @@ class BinanceFeed:
             on_progress: told (synced, of how many) when a market got its first snapshot.
 
         Raises:
-            SettingError: a setting that cannot be right.
+            ConfigurationError: a setting that cannot be right.
         """
         if exchange not in LIMITS:
-            raise SettingError(f"--exchange {exchange!r} is not supported: use one of {', '.join(LIMITS)}")
+            raise ConfigurationError("--exchange", repr(exchange), f"choose one of {', '.join(LIMITS)}")
         if not streams:
-            raise SettingError("--streams is empty: give at least one, such as depth")
+            raise ConfigurationError("--streams", "''", "give at least one, such as depth")
         for channel in streams:
             check_channel(exchange, channel)
         check_depth_speed(exchange, settings.depth_speed_ms)
         if settings.anchor_limit is not None:
             _check_anchor_limit(exchange, settings.anchor_limit)
         if settings.anchor_interval_s <= 0:
-            raise SettingError(f"anchor interval {settings.anchor_interval_s} s must be above 0: the default is 600")
+            raise ConfigurationError(
+                "anchor_interval_s", settings.anchor_interval_s, "give a time above 0, such as 600"
+            )
         self._exchange = exchange
         self._wanted = list(markets)
         self._channels = list(streams)
@@ -196,7 +200,8 @@ class BinanceFeed:
             try:
                 return (await transport.get("exchangeInfo", params, weight=weight)).body
             except RestError as error:
-                if error.status in {403, 451} or not error.transient or attempt == _START_ATTEMPTS:
+                hopeless = error.status in {403, 451} or not error.transient or self._budget.pause_s > _START_PATIENCE_S
+                if hopeless or attempt == _START_ATTEMPTS:
                     raise FeedError(self._explain(transport, error)) from error
                 log.warning("%s; trying again", error)
                 await self._sleep(backoff.next_s())
@@ -237,7 +242,6 @@ class BinanceFeed:
             numbers=count(1),
             sleep=self._sleep,
             rng=self._rng,
-            on_first=self._first_message,
             reconnect_cap_s=settings.reconnect_cap_s,
         )
         self._subscriptions = [
@@ -261,11 +265,6 @@ class BinanceFeed:
             rng=self._rng,
             on_progress=self._on_progress,
         )
-
-    def _first_message(self, _recv_ns: int, stream: Stream) -> None:
-        # After the first diff, as the exchange prescribes: an earlier snapshot may end before the diffs begin.
-        if stream.channel == "depth" and self._anchors is not None:
-            self._anchors.request(stream.symbol, "connect")
 
     # -- run
 
@@ -306,9 +305,9 @@ def _check_anchor_limit(exchange: str, limit: int) -> None:
     try:
         weight_of(exchange, "depth", limit)
     except ValueError as error:
-        raise SettingError(f"anchor limit {limit}: {error}") from error
+        raise ConfigurationError("anchor_limit", limit, str(error)) from error
     if exchange == "binanceusdm" and limit not in {5, 10, 20, 50, 100, 500, 1000}:
-        raise SettingError(f"anchor limit {limit} is not served by {exchange}: use 5, 10, 20, 50, 100, 500 or 1000")
+        raise ConfigurationError("anchor_limit", limit, f"{exchange} serves 5, 10, 20, 50, 100, 500 or 1000")
 
 
 def _where(transport: Transport) -> str:

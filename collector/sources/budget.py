@@ -41,7 +41,7 @@ def weight_of(exchange: str, path: str, limit: int | None = None) -> int:
     for most, weight in steps:
         if 1 <= asked <= most:
             return weight
-    raise ValueError(f"a depth of {asked} levels is not served by {exchange}: use 1 to {steps[-1][0]}")
+    raise ValueError(f"{exchange} does not serve {asked} levels, but 1 to {steps[-1][0]}")
 
 
 class WeightBudget:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from collector.sources.errors import SettingError
+from collector.errors import ConfigurationError
 
 _FUTURES_TAIL = re.compile(r"(/(public|market|private))?(/(ws|stream))?/*$")
 _SPOT_TAIL = re.compile(r"(/(ws|stream))?/*$")
@@ -34,7 +34,7 @@ def endpoints(
     asked for under the wrong one is acknowledged and never sent.
 
     Raises:
-        SettingError: a URL that is none.
+        ConfigurationError: a URL that is none.
     """
     spot = exchange == "binance"
     rest = ws = None
@@ -58,5 +58,5 @@ def _checked(setting: str, url: str, schemes: tuple[str, ...]) -> str:
     except ValueError:
         sound = False
     if not sound:
-        raise SettingError(f"{setting} {url!r} is not a URL: give one such as {schemes[-1]}://host:port")
+        raise ConfigurationError(setting, repr(url), f"give a URL such as {schemes[-1]}://host:port")
     return url.rstrip("/")

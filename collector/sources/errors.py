@@ -1,24 +1,23 @@
 """What can go wrong between an exchange and a feed.
 
-FeedError               a setting is wrong or the exchange cannot be reached; raised only while starting
-├── SymbolError         a market that the exchange does not list (also a ValueError)
-└── SettingError        a setting that cannot be right, whatever the exchange says (also a ValueError)
+CollectorError
+├── ConfigurationError  a setting that cannot be right, whatever the exchange says
+└── FeedError           the exchange cannot be reached or used as set; raised only while starting
+    └── SymbolError     a market that the exchange does not list (also a ValueError)
 RestError               one REST request failed; the caller may repeat it
 """
 
 from __future__ import annotations
 
+from collector.errors import CollectorError
 
-class FeedError(Exception):
+
+class FeedError(CollectorError):
     """The feed cannot start. The message names the setting, its value and the mend."""
 
 
 class SymbolError(FeedError, ValueError):
     """A wanted market is not to be had."""
-
-
-class SettingError(FeedError, ValueError):
-    """A setting is malformed or unknown."""
 
 
 class RestError(Exception):

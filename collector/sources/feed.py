@@ -17,18 +17,32 @@ class Stream(NamedTuple):
 
 
 class FeedSink(Protocol):
-    """Takes what a feed receives. Every call is synchronous, on the event loop's thread, and never raises."""
+    """Takes what a feed receives. Every call is synchronous, on the event loop's thread, and never raises.
+
+    Connections are numbered from 1, and no number is used twice. Everything about one comes in the order `opened`, any
+    number of `frame`, `closed`; one that is never acknowledged is an `event` only.
+    """
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
-        """One frame as received, before any parsing. Gives back the stream it belongs to, None when unrecognised."""
+        """One frame as received, before any parsing. Gives back the stream it belongs to, None when unrecognised.
+
+        Of the stream only `symbol` and `channel` matter, as they stand in `opened`: silence is judged by them. Partial
+        depth of spot (`depth20`), which names no symbol, comes in the exchange's wrapper `{"stream":…,"data":…}`.
+        Replies to the feed's own requests are kept back.
+        """
         ...
 
     def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
-        """The exchange acknowledged the subscription of `streams` on `connection` (numbered from 1, never reused)."""
+        """The exchange acknowledged the subscription of `streams` on `connection`."""
         ...
 
     def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
-        """`connection` is gone, or its streams are dead; called once for each `opened`."""
+        """`connection` is gone, or its streams are dead; called once for each `opened`.
+
+        Reasons: `disconnect`, `oversize` (a frame over 10 MiB), `silent` (one of its streams said nothing while the
+        market moved), `dead` (neither data nor pings), `shutdown` (announced by the exchange), `rejected` and `stopped`
+        (by us). An event of the same kind says more, except after `stopped`.
+        """
         ...
 
     def anchor_requested(self, now_ns: int, symbol: str, reason: str) -> None:
@@ -36,7 +50,11 @@ class FeedSink(Protocol):
         ...
 
     def anchor(self, recv_ns: int, symbol: str, requested_ns: int, reason: str, limit: int, text: bytes) -> None:
-        """A REST snapshot arrived; `text` is the response body as received."""
+        """A REST snapshot arrived; `text` is the response body as received.
+
+        `requested_ns` and `reason` are those of the last `anchor_requested` for `symbol`. One that never arrives is an
+        event `anchor_failed`, and another `anchor_requested` follows.
+        """
         ...
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:

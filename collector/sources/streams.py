@@ -6,7 +6,7 @@ import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from collector.sources.errors import SettingError
+from collector.errors import ConfigurationError
 from collector.sources.feed import Stream
 
 if TYPE_CHECKING:
@@ -26,23 +26,23 @@ def check_channel(exchange: str, channel: str) -> None:
     """Refuses what the exchange would acknowledge and then never send.
 
     Raises:
-        SettingError: no such channel on this exchange.
+        ConfigurationError: no such channel on this exchange.
     """
     known = list(_BOTH) + (list(_FUTURES_ONLY) if exchange == "binanceusdm" else [])
     if channel in known or (_KLINE.fullmatch(channel) and not (channel == "kline_1s" and exchange != "binance")):
         return
-    raise SettingError(f"--streams {channel!r} is not known on {exchange}: use {', '.join(known)} or kline_1m and such")
+    raise ConfigurationError("--streams", repr(channel), f"{exchange} has {', '.join(known)}, kline_1m and such")
 
 
 def check_depth_speed(exchange: str, speed_ms: int | None) -> None:
     """Refuses a speed of the depth streams that the exchange does not have; None is its slowest.
 
     Raises:
-        SettingError: no such speed.
+        ConfigurationError: no such speed.
     """
     speeds = _DEPTH_SPEEDS_MS[exchange]
     if speed_ms is not None and speed_ms not in speeds:
-        raise SettingError(f"depth speed {speed_ms} ms is not offered by {exchange}: use one of {speeds}")
+        raise ConfigurationError("depth_speed_ms", speed_ms, f"{exchange} offers {', '.join(map(str, speeds))}")
 
 
 def stream_name(exchange: str, channel: str, symbol: str, depth_speed_ms: int | None) -> str:

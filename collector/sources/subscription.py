@@ -11,7 +11,7 @@ from collector.sources.tap import Reply, Tap
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from collector.clock import Clock
     from collector.sources.budget import Sleep
@@ -33,7 +33,6 @@ class Surroundings(NamedTuple):
     numbers: Iterator[int]
     sleep: Sleep
     rng: random.Random
-    on_first: Callable[[int, Stream], None]
     reconnect_cap_s: float
 
 
@@ -98,7 +97,7 @@ class Subscription:
         self._tap = tap = Tap(
             next(around.numbers),
             around.sink,
-            on_first=around.on_first,
+            on_open=self._acknowledged,
             on_reply=self._replied,
             on_shutdown=lambda _: self.drop("shutdown", "the exchange announced serverShutdown"),
         )
@@ -137,6 +136,8 @@ class Subscription:
         self._around.transport.reply(self._url, reply.message)
         if reply.error is not None:
             self.drop("rejected", f"the exchange refused the subscription: {reply.error}")
-        elif self._opened_ns is None and self._tap is not None:
-            self._opened_ns = now_ns
-            self._around.sink.opened(now_ns, self._tap.connection, self.streams)
+
+    def _acknowledged(self, now_ns: int) -> None:
+        assert self._tap is not None
+        self._opened_ns = now_ns
+        self._around.sink.opened(now_ns, self._tap.connection, self.streams)

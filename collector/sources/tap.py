@@ -10,7 +10,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from collector.sources.feed import FeedSink, Stream
+    from collector.sources.feed import FeedSink
 
 log = logging.getLogger(__name__)
 
@@ -42,42 +42,49 @@ class Tap:
         connection: int,
         sink: FeedSink,
         *,
-        on_first: Callable[[int, Stream], None],
+        on_open: Callable[[int], None],
         on_reply: Callable[[int, Reply], None],
         on_shutdown: Callable[[int], None],
     ) -> None:
+        """`on_open` is called once: at the acknowledgement, or before data that overtook it."""
         self.connection = connection
         self.seen_ns: dict[tuple[str, str], int] = {}
         self.heard_ns = 0
         self._sink = sink
-        self._on_first = on_first
+        self._on_open = on_open
         self._on_reply = on_reply
         self._on_shutdown = on_shutdown
-        self._open = True
+        self._waiting = True
+        self._shut = False
 
     def receive(self, recv_ns: int, text: str | bytes) -> None:
         """One frame, in the order of receipt."""
         self.heard_ns = recv_ns
-        if not self._open:  # the connection is already reported as closed; what still drips in lies in its gap
+        if self._shut:  # the connection is already reported as closed; what still drips in lies in its gap
             return
         try:
-            if isinstance(text, str) and text.startswith(_REPLY_STARTS) and self._control(recv_ns, text):
+            if self._waiting:
+                if self._control(recv_ns, text):
+                    return
+                self._open(recv_ns)
+            elif isinstance(text, str) and text.startswith(_REPLY_STARTS) and self._control(recv_ns, text):
                 return
             stream = self._sink.frame(recv_ns, self.connection, text)
-            if stream is None:
+            if stream is not None:
+                self.seen_ns[stream.symbol, stream.channel] = recv_ns
+            else:
                 self._control(recv_ns, text)
-                return
-            key = (stream.symbol, stream.channel)
-            first = key not in self.seen_ns
-            self.seen_ns[key] = recv_ns
-            if first:
-                self._on_first(recv_ns, stream)
         except Exception:
             log.exception("a frame of connection %d could not be handled", self.connection)
 
     def shut(self) -> None:
         """From now on frames are ignored; call it before the sink learns that the connection is closed."""
-        self._open = False
+        self._shut = True
+
+    def _open(self, recv_ns: int) -> None:
+        if self._waiting:
+            self._waiting = False
+            self._on_open(recv_ns)
 
     def _control(self, recv_ns: int, text: str | bytes) -> bool:
         """Acts on a message that is about the connection. False when `text` is none."""
@@ -85,12 +92,15 @@ class Tap:
             return False
         try:
             message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             return False
         if not isinstance(message, dict):
             return False
         if "id" in message and ("result" in message or "error" in message or "code" in message):
-            self._on_reply(recv_ns, _reply(message))
+            reply = _reply(message)
+            if reply.error is None:
+                self._open(recv_ns)
+            self._on_reply(recv_ns, reply)
             return True
         data = message.get("data", message)
         if isinstance(data, dict) and data.get("e") == "serverShutdown":

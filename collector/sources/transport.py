@@ -122,6 +122,7 @@ class TapClient(Client):  # type: ignore[misc]
 class _Hooks:
     """Overrides in ccxt's exchange class."""
 
+    timeout_on_exit = 0  # for sockets of ccxt's own session; ours closes its own
     transport: Transport
 
     def client(self, url: str) -> Any:
@@ -131,7 +132,7 @@ class _Hooks:
             self.transport.adopt(url, client)
         return client
 
-    def ws_dial_delay(self, url: str) -> float:  # noqa: ARG002
+    def ws_dial_delay(self, url: str) -> float:
         """None of ccxt's own: the feed paces its connection attempts."""
         return 0
 

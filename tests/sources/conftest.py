@@ -36,6 +36,12 @@ class PushedClock(SystemClock):
     def push(self, seconds: float) -> None:
         self.ahead_ns += round(seconds * 1e9)
 
+    async def sleep(self, seconds: float) -> None:
+        """Ends when this clock says so, not the loop's."""
+        until_ns = self.now_ns() + round(seconds * 1e9)
+        while (left_ns := until_ns - self.now_ns()) > 0:  # noqa: ASYNC110  no event tells of a pushed clock
+            await asyncio.sleep(min(left_ns / 1e9, 0.01))
+
 
 class RecordingSink:
     """Keeps every call as (name, arguments), and frames besides, by connection."""
@@ -44,18 +50,21 @@ class RecordingSink:
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
         self.frames: dict[int, list[str | bytes]] = defaultdict(list)
         self.stamps: list[int] = []
+        self.raises = False
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
         self.frames[connection].append(text)
         self.stamps.append(recv_ns)
+        if self.raises:
+            raise RuntimeError("a sink must not raise, but this one does")
         try:
             message = json.loads(text)
         except ValueError:
             return None
         if not isinstance(message, dict):
             return None
-        if "stream" in message:
-            symbol, _, channel = message["stream"].partition("@")
+        symbol, at, channel = str(message.get("stream", "")).partition("@")
+        if at:
             return Stream(symbol.upper(), channel.split("@")[0], message["stream"])
         kind = message.get("e", "bookTicker")
         return Stream(message["s"], CHANNELS.get(kind, kind), "") if "s" in message else None
@@ -86,7 +95,7 @@ class ScriptedExchange:
         self.sent: dict[str, list[str]] = defaultdict(list)
         self.requests: Counter[str] = Counter()
         self.queries: list[dict[str, str]] = []
-        self.answers: dict[str, list[web.Response]] = defaultdict(list)
+        self.answers: dict[str, list[tuple[int, bytes, dict[str, str]]]] = defaultdict(list)
         self.rest_book = {"lastUpdateId": 100, "bids": [["10.0", "1"]], "asks": [["11.0", "1"]]}
         self.last_trade = {"a": 7, "l": 9}
         self.refuse_subscriptions: list[dict[str, Any]] = []
@@ -95,7 +104,7 @@ class ScriptedExchange:
         self._ids = iter(range(1, 10**9))
         self._runner: web.AppRunner | None = None
 
-    async def start(self) -> None:
+    async def start(self, port: int = 0) -> None:
         app = web.Application()
         for root in ("/api/v3", "/fapi/v1"):
             app.router.add_get(root + "/{path}", self._rest)
@@ -103,7 +112,7 @@ class ScriptedExchange:
             app.router.add_get(path, self._websocket)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
@@ -119,7 +128,8 @@ class ScriptedExchange:
         self.requests[path] += 1
         self.queries.append({"path": path, **request.query})
         if self.answers[path]:
-            return self.answers[path].pop(0)
+            status, body, headers = self.answers[path].pop(0)
+            return web.Response(body=body, status=status, headers=headers, content_type="application/json")
         if path == "exchangeInfo":
             return web.json_response(exchange_info(self.symbols, futures=request.path.startswith("/fapi")))
         if path == "depth":
@@ -140,6 +150,7 @@ class ScriptedExchange:
         return websocket
 
     async def _requested(self, websocket: web.WebSocketResponse, request: dict[str, Any]) -> None:
+        self.requests[request["method"]] += 1
         if self.refuse_subscriptions:
             await websocket.send_json({**self.refuse_subscriptions.pop(0), "id": request["id"]})
         elif self.acknowledge:
@@ -207,6 +218,8 @@ class Harness:
         markets: tuple[str, ...] = ("BTCUSDT",),
         streams: tuple[str, ...] = ("depth",),
         last_seen: Any = None,
+        on_progress: Any = None,
+        opened: bool = True,
         **settings: Any,
     ) -> BinanceFeed:
         settings = {"url_root": self.exchange.url, "check_interval_s": 0.02, **settings}
@@ -218,11 +231,14 @@ class Harness:
             self.clock,
             self.sink,
             last_seen=last_seen,
+            on_progress=on_progress,
+            sleep=self.clock.sleep,
             rng=Hasty(),
         )
         await feed.start()
         self._running = asyncio.create_task(feed.run())
-        await self.until(lambda: len(self.sink.named("opened")) == len(streams))
+        if opened:
+            await self.until(lambda: len(self.sink.named("opened")) == len(streams))
         return feed
 
     async def until(self, condition: Callable[[], Any], within_s: float = 5.0) -> None:

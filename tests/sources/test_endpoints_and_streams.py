@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from collector.errors import ConfigurationError
 from collector.sources.endpoints import endpoints
-from collector.sources.errors import SettingError
 from collector.sources.streams import check_channel, check_depth_speed, stream_name, streams_of
 
 
@@ -41,7 +41,7 @@ def test_a_spot_root_may_be_given_with_either_form(tail):
     ],
 )
 def test_what_is_no_url_is_named(setting, name):
-    with pytest.raises(SettingError, match=name):
+    with pytest.raises(ConfigurationError, match=name):
         endpoints("binanceusdm", **setting)
 
 
@@ -75,7 +75,7 @@ def test_names(exchange, channel, speed_ms, name):
     ],
 )
 def test_what_the_exchange_would_acknowledge_and_never_send_is_refused(exchange, channel):
-    with pytest.raises(SettingError, match="--streams"):
+    with pytest.raises(ConfigurationError, match="--streams"):
         check_channel(exchange, channel)
 
 

@@ -143,3 +143,14 @@ def test_lists_that_hold_a_null_are_refused() -> None:
     made = made.set_column(7, made.schema.field("bid_price"), spoilt)
     with pytest.raises(PermanentBackendError, match="bid_price holds a null"):
         parquet.validate(TABLES["diffs"], made)
+
+
+def test_no_byte_of_the_footer_can_change_unnoticed() -> None:
+    """libparquet may abort the process over some of these, so they must be found before it looks."""
+    data = encoded(count=8)
+    footer_size = int.from_bytes(data[-8:-4], "little")
+    for at in range(len(data) - 8 - footer_size - 8, len(data)):
+        spoilt = bytearray(data)
+        spoilt[at] ^= 0x01
+        with pytest.raises(PermanentBackendError, match=r"part\.parquet: damaged, or not a file of the collector"):
+            opened(bytes(spoilt))

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from storage_backends.schema import SCHEMA_VERSION, TABLES, Table, bare
+
+# Stored files depend on these. A change here needs a new version of the table, and old files that still read.
+COLUMNS = {
+    "depth": "epoch best_bid best_ask price bid_buckets ask_buckets step_pct num_steps ref bid_coverage ask_coverage "
+    "last_update_id event_time recv_ns book_age_ms valid",
+    "diffs": "first_id last_id prev_id event_time transact_time recv_ns connection "
+    "bid_price bid_quantity ask_price ask_quantity",
+    "snapshots": "last_update_id bid_price bid_quantity ask_price ask_quantity event_time transact_time request_ns "
+    "recv_ns limit reason compared_levels differing_levels",
+    "trades": "agg_trade_id first_id last_id price quantity normal_quantity is_buyer_maker timestamp recv_ns source",
+    "raw_trades": "trade_id price quantity is_buyer_maker timestamp order_type recv_ns source",
+    "book_ticker": "update_id bid_price bid_quantity ask_price ask_quantity event_time transact_time recv_ns",
+    "gaps": "gap_id revision stream reason from_id to_id from_ns to_ns detected_ns healed healed_by",
+    "clock": "time_ns sequence kind offset_ns round_trip_ns samples",
+    "events": "time_ns sequence kind stream connection detail text",
+}
+
+
+@pytest.mark.parametrize("name", [*TABLES, *(name for name in COLUMNS if name not in TABLES)])
+def test_columns_stay(name: str) -> None:
+    assert TABLES[name].schema.names == COLUMNS[name].split()
+
+
+@pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+def test_tables_keep_what_readers_rely_on(table: Table) -> None:
+    assert TABLES[table.name] is table
+    for name in (*table.key, table.time):
+        assert not table.schema.field(name).nullable
+    assert table.schema.field(table.time).type == pa.int64()
+    assert pa.types.is_integer(table.schema.field(table.span).type)
+    assert {name for name, _ in table.prefer} <= set(table.schema.names)
+    assert {"exchange", "symbol", "date"}.isdisjoint(table.schema.names)
+    assert all(field.metadata[b"doc"] for field in table.schema)
+    assert table.description
+    assert 1 <= table.version <= SCHEMA_VERSION
+
+
+def test_the_schema_version_is_the_highest() -> None:
+    assert max(table.version for table in TABLES.values()) == SCHEMA_VERSION
+
+
+def test_a_bare_schema_has_no_documentation() -> None:
+    schema = bare(TABLES["trades"].schema)
+    assert schema.equals(TABLES["trades"].schema)
+    assert all(field.metadata is None for field in schema)
