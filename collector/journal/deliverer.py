@@ -188,7 +188,7 @@ class Deliverer:
         now_ns = self._clock.now_ns()
         if now_ns < self._paused_until_ns:
             return
-        # One plan a group: while it cannot be written, the group's later rows wait behind it.
+        # A group with an open plan has to wait for it.
         busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
         ready = [
             group
