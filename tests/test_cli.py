@@ -23,7 +23,14 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
     """Runs a command in an empty folder: exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
-        if name.startswith("COLLECTOR_") or name in {"SYMBOL", "DB_BACKEND", "LOG_LEVEL", "FUTURES_WS", "SPOT_WS", "DEPTH_SPEED"}:
+        if name.startswith("COLLECTOR_") or name in {
+            "SYMBOL",
+            "DB_BACKEND",
+            "LOG_LEVEL",
+            "FUTURES_WS",
+            "SPOT_WS",
+            "DEPTH_SPEED",
+        }:
             monkeypatch.delenv(name)
 
     def run(*arguments: object) -> tuple[int, str, str]:
@@ -130,7 +137,9 @@ def test_nothing_listens_there(call: Call, tmp_path: Path) -> None:
 def test_flags_beat_the_environment_which_beats_env_file_which_beats_yaml(
     call: Call, settings: list[RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "c.yaml").write_text("step: 0.001\nsteps: 11\ninterval: 11\nsymbol: [ETHUSDT, BTCUSDT]\ndepth-speed: 500ms\n")
+    (tmp_path / "c.yaml").write_text(
+        "step: 0.001\nsteps: 11\ninterval: 11\nsymbol: [ETHUSDT, BTCUSDT]\ndepth-speed: 500ms\n"
+    )
     (tmp_path / ".env").write_text("COLLECTOR_STEPS=22\nCOLLECTOR_INTERVAL=22\nDEPTH_SPEED=250ms\nAWS_PROFILE=other\n")
     monkeypatch.setenv("COLLECTOR_INTERVAL", "33")
     monkeypatch.setenv("DB_BACKEND", "none")
@@ -174,7 +183,9 @@ def test_names_that_users_know(call: Call, settings: list[RunSettings], monkeypa
         (".env", "SYMBLO=BTCUSDT\n", ["SYMBLO", "SYMBOL"]),
     ],
 )
-def test_unknown_keys_are_errors_with_a_suggestion(call: Call, tmp_path: Path, file: str, text: str, named: list[str]) -> None:
+def test_unknown_keys_are_errors_with_a_suggestion(
+    call: Call, tmp_path: Path, file: str, text: str, named: list[str]
+) -> None:
     (tmp_path / file).write_text(text)
     code, _, err = call("run", *(["--config", file] if file == "c.yaml" else []))
     assert code == 2

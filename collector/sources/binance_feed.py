@@ -270,6 +270,6 @@ def _check_anchor_limit(exchange: str, limit: int) -> None:
     try:
         weight_of(exchange, "depth", limit)
     except ValueError as error:
-        raise ConfigurationError("anchor_limit", limit, str(error)) from error
+        raise ConfigurationError("--anchor-limit", limit, str(error)) from error
     if exchange == "binanceusdm" and limit not in {5, 10, 20, 50, 100, 500, 1000}:
-        raise ConfigurationError("anchor_limit", limit, f"{exchange} serves 5, 10, 20, 50, 100, 500 or 1000")
+        raise ConfigurationError("--anchor-limit", limit, f"{exchange} serves 5, 10, 20, 50, 100, 500 or 1000")

@@ -55,7 +55,7 @@ def _read(transport: Transport, body: bytes) -> list[Listing]:
     try:
         return read_exchange_info(body)
     except ValueError as error:
-        raise FeedError(f"{_where(transport)} is not a Binance: {error}. Mend: check the URL.") from error
+        raise FeedError(f"{_where(transport)} is not a Binance: {error}. Mend: check --url-root.") from error
 
 
 async def _ask(
@@ -76,7 +76,7 @@ async def _ask(
             if hopeless or attempt == _ATTEMPTS:
                 mend = _mend(error, budget.pause_s)
                 raise FeedError(f"{_where(transport)} cannot be used: {error}. Mend: {mend}.") from error
-            log.warning("%s; trying again", error)
+            log.info("%s; trying again", error)
         attempt += 1
         await sleep(backoff.next_s())
 
@@ -88,7 +88,7 @@ def _mend(error: RestError, pause_s: float) -> str:
         return "a firewall of the exchange refuses this address: run elsewhere or wait"
     if error.status in {418, 429}:
         return f"this address has asked too much: wait {pause_s:.0f} s"
-    return "check the network, and the URL" if error.status is None else "check the URL"
+    return "check the network, and --url-root if it is set"
 
 
 def _where(transport: Transport) -> str:

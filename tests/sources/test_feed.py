@@ -161,13 +161,15 @@ async def no_sleep(seconds: float) -> None:
 
 async def test_nobody_there(exchange):
     await exchange.stop()
-    with pytest.raises(FeedError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and the URL"):
+    with pytest.raises(
+        FeedError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and --url-root"
+    ):
         await started(exchange.url)
 
 
 @pytest.mark.parametrize(
     ("status", "mend"),
-    [(451, "does not serve this country"), (403, "firewall"), (404, "check the URL"), (418, "wait"), (503, "URL")],
+    [(451, "does not serve this country"), (403, "firewall"), (404, "--url-root"), (418, "wait"), (503, "--url-root")],
 )
 async def test_refusals_at_start_say_what_to_do(exchange, status, mend):
     exchange.answers["exchangeInfo"] = [(status, b'{"code":0,"msg":"no"}', {"Retry-After": "0"})] * 3
@@ -179,7 +181,7 @@ async def test_refusals_at_start_say_what_to_do(exchange, status, mend):
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"{}", b""])
 async def test_something_else_at_the_url(exchange, body):
     exchange.answers["exchangeInfo"] = [(200, body, {})] * 3
-    with pytest.raises(FeedError, match="URL"):
+    with pytest.raises(FeedError, match="--url-root"):
         await started(exchange.url)
 
 
