@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,15 @@ from collector.settings import RunSettings
 
 ROOT = Path(__file__).parents[1]
 Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """What `.env` brought in is gone after the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture
@@ -144,8 +155,6 @@ def test_flags_beat_the_environment_which_beats_env_file_which_beats_yaml(
     monkeypatch.setenv("COLLECTOR_INTERVAL", "33")
     monkeypatch.setenv("DB_BACKEND", "none")
     code, _, err = call("run", "--config", "c.yaml", "--ref", "mid")
-    for name in ("COLLECTOR_STEPS", "DEPTH_SPEED", "AWS_PROFILE"):
-        monkeypatch.delenv(name, raising=False)
     assert code == 0, err
     (chosen,) = settings
     assert (chosen.step, chosen.steps, chosen.interval_s) == (0.001, 22, 33)
@@ -202,11 +211,10 @@ def test_an_unknown_variable_of_ours_is_an_error(call: Call, monkeypatch: pytest
     assert "COLLECTOR_DATA_DIR" in err
 
 
-def test_the_example_settings_are_all_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_example_settings_are_all_known(tmp_path: Path) -> None:
     text = (ROOT / ".env.example").read_text()
     example = tmp_path / ".env"
     example.write_text("\n".join(line.removeprefix("#") if "=" in line else line for line in text.splitlines()))
-    monkeypatch.setattr(os, "environ", dict(os.environ))
     load_environment_file(example, options())
     check_environment(os.environ, options())
 
@@ -225,3 +233,34 @@ def test_every_command_has_help(call: Call) -> None:
 
 def test_configuration_errors_name_setting_value_and_mend() -> None:
     assert str(ConfigurationError("--step", 3, "must be smaller")) == "--step 3: must be smaller"
+
+
+def test_a_full_disk_at_start(call: Call, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small tmpfs, so the full disk was not tried: {mounted.stderr.strip()}")
+    try:
+        (disk / "mine").write_bytes(b"x" * 60_000)
+        code, _, err = call("run", "--url-root", "http://127.0.0.1:9", "--data-dir", disk)
+        assert code == 2
+        assert "--data-dir" in err
+        assert str(disk) in err
+        assert err.count("\n") == 1, err
+        assert (disk / "mine").read_bytes() == b"x" * 60_000
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_dry_run_imports_neither_clouds_nor_torch_nor_parquet() -> None:
+    code = (
+        "import sys, collector.cli, collector.commands.run, collector.pipeline\n"
+        "from collector.sources.lazy_ccxt import load\n"
+        "load('binanceusdm')\n"
+        "heavy = {'torch', 'pyarrow', 'pandas', 'boto3', 'botocore', 'google.cloud', 'grpc'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
