@@ -60,6 +60,10 @@ def id_cover(gaps: Iterable[Gap], stream: str) -> Cover:
     )
 
 
-def time_cover(gaps: Iterable[Gap], stream: str) -> Cover:
-    """The nanoseconds within gaps of a stream, healed or not."""
-    return Cover((gap.from_ns, _FOR_EVER if gap.to_ns is None else gap.to_ns) for gap in gaps if gap.stream == stream)
+def time_cover(gaps: Iterable[Gap], stream: str | None = None) -> Cover:
+    """The nanoseconds within gaps of a stream, or of any, healed or not."""
+    return Cover(
+        (gap.from_ns, _FOR_EVER if gap.to_ns is None else gap.to_ns)
+        for gap in gaps
+        if stream is None or gap.stream == stream
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ class Chain(msgspec.Struct):
 
 
 class EpochCheck(msgspec.Struct):
-    """Rows of `depth`. Holes are in epochs; explained ones lie between sessions or inside a stored gap."""
+    """Rows of `depth`. Holes are between epochs; explained ones lie inside a stored gap."""
 
     rows: int = 0
     valid: int = 0
@@ -176,28 +176,48 @@ def _walk_epochs(
     start_ns: int | None,
     end_ns: int | None,
 ) -> EpochCheck:
-    check, cover = EpochCheck(), time_cover(gaps, "depth")
-    epochs: list[int] = []
-    for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
-        epochs += rows.column("epoch").to_pylist()
-        check.valid += rows.column("valid").true_count
-    if not epochs:
-        return check
-    check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
-    steps = [after - before for before, after in pairwise(epochs)]
-    check.interval_s = min(steps, default=None)
-    for before, step in zip(epochs, steps, strict=False):
-        if step == check.interval_s:
+    check, cover, between = EpochCheck(), time_cover(gaps, "depth"), time_cover(gaps)
+    starts = sorted(session_starts)
+    # A session has one interval; it shows as the shortest step.
+    interval: dict[int, int] = {}
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, check):
+        if session is not None:
+            interval[session] = min(after - before, interval.get(session, after - before))
+    check.interval_s = min(interval.values(), default=None)
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, None):
+        if after - before == (check.interval_s if session is None else interval[session]):
             continue
-        after = before + step
-        restarted = any(before * SECOND_NS <= start < after * SECOND_NS for start in session_starts)
-        if restarted or cover.holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        if (between if session is None else cover).holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
             if len(check.holes) < _EXAMPLES:
                 check.holes.append((before, after))
     return check
+
+
+def _epoch_steps(
+    backend: Backend,
+    market: Market,
+    starts: list[int],
+    start_ns: int | None,
+    end_ns: int | None,
+    check: EpochCheck | None,
+) -> Iterator[tuple[int | None, int, int]]:
+    """Session, epoch and next epoch of all neighbours, None where a session begins; counts rows into `check`."""
+    last: tuple[int, int] | None = None
+    for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
+        epochs = rows.column("epoch").to_pylist()
+        if check is not None:
+            check.rows += len(epochs)
+            check.valid += rows.column("valid").true_count
+            check.first = epochs[0] if check.first is None else check.first
+            check.last = epochs[-1]
+        for epoch in epochs:
+            session = bisect_left(starts, epoch * SECOND_NS)
+            if last is not None:
+                yield session if last[0] == session else None, last[1], epoch
+            last = session, epoch
 
 
 def _walk_books(
