@@ -45,6 +45,11 @@ class Cover:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and end <= self._ends[at]
 
+    def touches(self, start: int, end: int) -> bool:
+        """Whether any of start…end is covered."""
+        at = bisect_right(self._starts, end) - 1
+        return at >= 0 and start <= self._ends[at]
+
 
 def id_cover(gaps: Iterable[Gap], stream: str) -> Cover:
     """The ids that stated and unhealed gaps of a stream say are missing."""

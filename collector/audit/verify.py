@@ -184,13 +184,16 @@ def _walk_epochs(
         return check
     check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
     steps = [after - before for before, after in pairwise(epochs)]
-    check.interval_s = min(steps, default=None)
+    if not steps:
+        return check
+    check.interval_s = min(steps)
     for before, step in zip(epochs, steps, strict=False):
         if step == check.interval_s:
             continue
         after = before + step
         restarted = any(before * SECOND_NS <= start < after * SECOND_NS for start in session_starts)
-        if restarted or cover.holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        first, last = before + check.interval_s, after - check.interval_s
+        if restarted or cover.holds(first * SECOND_NS, last * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
@@ -209,6 +212,7 @@ def _walk_books(
     every: Callable[[int], None] | None,
 ) -> Chain:
     chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
+    untold = id_cover(gaps, "book_ticker")
     tickers = _Tickers(backend, market, start_ns, end_ns)
     steps = rebuild(
         read_diffs(backend, market, units, start_ns, end_ns),
@@ -236,6 +240,9 @@ def _walk_books(
             if ticker is not None and bid is not None and ask is not None:
                 unit = float(10**book.price_places)
                 update_id, *quoted = ticker
+                if untold.touches(update_id + 1, diff.last_id):
+                    previous = diff.last_id
+                    continue  # newer quotes may be among those that are missing
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
