@@ -121,7 +121,8 @@ class Depth:
         if self.book is None:
             self._step_in(anchor)
         else:
-            self._remember_base(recv_ns)
+            if recv_ns > self._requested_ns + _KEPT_NS:
+                self._forget_request()
             if anchor.update_id <= self.book.last_id:
                 self._compare(anchor)
 
@@ -216,27 +217,34 @@ class Depth:
                 self._forget_request()
         elif not self._asked:
             self._recent.append((before, chunk))
-            while self._recent[0][1].recv_ns[-1] < chunk.recv_ns[-1] - _UNASKED_NS:
+            until_ns = chunk.recv_ns[-1] if anchor is None else anchor.recv_ns
+            while self._recent[0][1].recv_ns[-1] < until_ns - _UNASKED_NS:
                 self._recent.pop(0)
         if anchor is not None and anchor.update_id <= self.book.last_id:
             self._compare(anchor)
 
-    def _remember_base(self, recv_ns: int) -> None:
-        """Sees to what the anchor received at `recv_ns` is compared with; nothing if it is too old for that."""
+    def _take_base(self, anchor: Anchor) -> tuple[Book | None, list[DiffChunk]]:
+        """An older book to compare `anchor` with, and the diffs since; None if none is known."""
         if self._asked:
-            if recv_ns > self._requested_ns + _KEPT_NS:
-                self._forget_request()
-            return
-        recent, self._recent = self._recent, []
-        while recent and recent[0][1].recv_ns[-1] < recv_ns - _UNASKED_NS:
-            recent.pop(0)
+            base, since = self._base, self._since
+            self._forget_request()
+            return base, since
+        from_ns = anchor.recv_ns - _UNASKED_NS
+        recent = [pair for pair in self._recent if pair[1].recv_ns[-1] >= from_ns]
         if not recent:
-            self._base, self._since = self.book, []
-            return
-        base, first = recent[0]
-        older = bisect_left(first.recv_ns, recv_ns - _UNASKED_NS)
-        self._base = self._advance(base, first, 0, older)
-        self._since = [first.rest(older), *(chunk for _, chunk in recent[1:])]
+            return self.book, []
+        book, chunk = recent[0]
+        older = bisect_left(chunk.recv_ns, from_ns)
+        return self._advance(book, chunk, 0, older), [chunk.rest(older), *(chunk for _, chunk in recent[1:])]
+
+    def _go_on(self, book: Book, chunks: list[DiffChunk]) -> None:
+        """Makes `book` with all of `chunks` the one to go on with."""
+        self._recent = []
+        for chunk in chunks:
+            if not self._asked:
+                self._recent.append((book, chunk))
+            book = self._advance(book, chunk, 0)
+        self.book = book
 
     def _forget_request(self) -> None:
         self._base, self._since = None, []
@@ -272,10 +280,8 @@ class Depth:
             self._let_anchor_go()
             self.wanted = "stale"
             return
-        book = self._advance(anchor.book, self._backlog[number], first)
-        for chunk in self._backlog[number + 1 :]:
-            book = self._advance(book, chunk, 0)
-        self.book, self._backlog = book, []
+        self._go_on(anchor.book, [self._backlog[number].rest(first), *self._backlog[number + 1 :]])
+        self._backlog = []
         self._forget_request()
         self.wanted = None
         self._sound_ns = at_ns
@@ -284,13 +290,12 @@ class Depth:
 
     def _compare(self, anchor: Anchor) -> None:
         """Compares the anchor with the book as of its update, then widens the book, or takes the anchor's word."""
-        base, since = self._base, self._since
-        self._forget_request()
+        base, since = self._take_base(anchor)
         if base is None or anchor.update_id < base.last_id:
             self._let_anchor_go()
             return
-        touched, rest = _NO_CHANGE, len(since)
-        first, at_ns = 0, anchor.recv_ns
+        touched, at_ns = _NO_CHANGE, anchor.recv_ns
+        rest: list[DiffChunk] = []
         for number, chunk in enumerate(since):
             reached = bisect_left(chunk.ids, anchor.update_id)
             if reached < len(chunk.ids):
@@ -298,7 +303,7 @@ class Depth:
             first = chunk.after(anchor.update_id)
             base = self._advance(base, chunk, 0, first)
             if first < len(chunk.ids):
-                rest = number
+                rest = [chunk.rest(first), *since[number + 1 :]]
                 if chunk.links[first] < anchor.update_id:
                     touched = chunk.change(first, first + 1, self._price, self._quantity)
                 break
@@ -314,10 +319,7 @@ class Depth:
             )
             self._doubt(at_ns, "book differed")
         self._sound_ns = at_ns
-        book = theirs if differing else base.widened(theirs)
-        for number, chunk in enumerate(since[rest:]):
-            book = self._advance(book, chunk, first if number == 0 else 0)
-        self.book = book
+        self._go_on(theirs if differing else base.widened(theirs), rest)
         self._let_anchor_go(compared, differing)
 
     def _doubt(self, at_ns: int, reason: str) -> None:

@@ -106,7 +106,7 @@ class GapLedger:
         detected_ns: int,
     ) -> Gap:
         # Of nothing but the gap itself: numbering would depend on which rows were drained before.
-        gap_id = f"{detected_ns}-{stream}" if from_id is None else f"{detected_ns}-{stream}-{from_id}"
+        gap_id = f"{detected_ns}-{stream}-{reason.replace(' ', '_')}" + ("" if from_id is None else f"-{from_id}")
         gap = Gap(gap_id, 0, stream, reason, from_id, to_id, from_ns, to_ns, detected_ns)
         self.rows.append(gap)
         return gap
