@@ -185,9 +185,10 @@ def _walk_epochs(
             interval[session] = min(after - before, interval.get(session, after - before))
     check.interval_s = min(interval.values(), default=None)
     for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, None):
-        if after - before == (check.interval_s if session is None else interval[session]):
+        step = (check.interval_s or 1) if session is None else interval[session]
+        if after - before == step:
             continue
-        if (between if session is None else cover).holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        if (between if session is None else cover).holds((before + step) * SECOND_NS, (after - step) * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
