@@ -20,21 +20,27 @@ _NO_LEVELS: Ints = np.empty(0, np.int64)
 
 
 class StoredDiff(NamedTuple):
-    """One row of `diffs`: takes the book from update `link` to `last_id`."""
+    """One row of `diffs`: takes the book from update `link` to `last_id`. Integers are in the decimals `places`."""
 
     link: int
     last_id: int
     recv_ns: int
     change: Change
+    places: tuple[int, int]
+
+    def finer(self, places: tuple[int, int]) -> Change:
+        """The change in decimals that may have grown since it was read."""
+        return _finer(self.change, self.places, places)
 
 
 class StoredAnchor(NamedTuple):
-    """One row of `snapshots`."""
+    """One row of `snapshots`. Integers are in the decimals `places`."""
 
     update_id: int
     recv_ns: int
     limit: int
     levels: Change
+    places: tuple[int, int]
 
 
 class Step(NamedTuple):
@@ -68,9 +74,9 @@ def read_diffs(
     for rows in backend.scan("diffs", market, start_ns, end_ns, columns):
         first, last, recv = (rows.column(name).to_numpy() for name in ("first_id", "last_id", "recv_ns"))
         prev = rows.column("prev_id").to_pylist()
-        for number, levels in enumerate(_levels(rows, units)):
+        for number, (levels, places) in enumerate(_levels(rows, units)):
             link = int(first[number]) - 1 if prev[number] is None else prev[number]
-            yield StoredDiff(link, int(last[number]), int(recv[number]), levels)
+            yield StoredDiff(link, int(last[number]), int(recv[number]), levels, places)
 
 
 def read_anchors(
@@ -80,8 +86,8 @@ def read_anchors(
     columns = ("last_update_id", "recv_ns", "limit", *_LISTS)
     for rows in backend.scan("snapshots", market, start_ns, end_ns, columns):
         ids, recv, limit = (rows.column(name).to_pylist() for name in ("last_update_id", "recv_ns", "limit"))
-        for number, levels in enumerate(_levels(rows, units)):
-            yield StoredAnchor(ids[number], recv[number], limit[number], levels)
+        for number, (levels, places) in enumerate(_levels(rows, units)):
+            yield StoredAnchor(ids[number], recv[number], limit[number], levels, places)
 
 
 def rebuild(diffs: Iterator[StoredDiff], anchors: Iterator[StoredAnchor], units: Units) -> Iterator[Step]:
@@ -101,20 +107,20 @@ def rebuild(diffs: Iterator[StoredDiff], anchors: Iterator[StoredAnchor], units:
                 if book is not None:
                     book = book.at_places(*units.places)
                     straddles = diff.link < waiting.update_id
-                    touched = diff.change if straddles else Change(*(_NO_LEVELS for _ in _LISTS))
+                    touched = diff.finer(units.places) if straddles else Change(*(_NO_LEVELS for _ in _LISTS))
                     one, other = compare(book, theirs, touched)
                     reached, compared, differing = reached + 1, compared + one, differing + other
                 book = theirs if book is None or differing else book.widened(theirs)
             waiting = next(anchors, None)
         if book is not None:
-            book = book.at_places(*units.places).apply(diff.change, diff.last_id)
+            book = book.at_places(*units.places).apply(diff.finer(units.places), diff.last_id)
         previous = diff.last_id if previous is None else max(previous, diff.last_id)
         yield Step(diff, book, missing, reached, compared, differing)
 
 
 def anchor_book(anchor: StoredAnchor, units: Units) -> Book:
-    """A stored snapshot as a book of known depth."""
-    levels = anchor.levels
+    """A stored snapshot as a book of known depth, in the decimals now in use."""
+    levels = _finer(anchor.levels, anchor.places, units.places)
     bids = EMPTY.merge(levels.bid_price, levels.bid_quantity)
     asks = EMPTY.merge(levels.ask_price, levels.ask_quantity)
     return Book(
@@ -127,8 +133,8 @@ def anchor_book(anchor: StoredAnchor, units: Units) -> Book:
     )
 
 
-def _levels(rows: pa.RecordBatch, units: Units) -> Iterator[Change]:
-    """The four lists of each row, as integers in the decimals in use when the row is reached."""
+def _levels(rows: pa.RecordBatch, units: Units) -> Iterator[tuple[Change, tuple[int, int]]]:
+    """The four lists of each row, as integers, and the decimals they are in."""
     kinds = (units.price, units.quantity, units.price, units.quantity)
     flat: list[tuple[NDArray[np.int32], NDArray[np.float64]]] = []
     for name in _LISTS:
@@ -146,10 +152,12 @@ def _levels(rows: pa.RecordBatch, units: Units) -> Iterator[Change]:
                 for (offsets, _), ints in zip(flat, parsed, strict=True)
             )
         )
-        yield change if places == units.places else _finer(change, places, units.places)
+        yield change, places
 
 
 def _finer(change: Change, before: tuple[int, int], now: tuple[int, int]) -> Change:
+    if before == now:
+        return change
     price, quantity = 10 ** (now[0] - before[0]), 10 ** (now[1] - before[1])
     return Change(
         change.bid_price * price,

@@ -46,7 +46,7 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ while book_ticker sent nothing since the diff before; `differing` ones contradict it.
+    differ while book_ticker sent nothing since the update that the diff follows on; `differing` ones contradict it.
     """
 
     diffs: int = 0
@@ -215,7 +215,6 @@ def _walk_books(
         read_anchors(backend, market, units, start_ns, end_ns),
         units,
     )
-    previous = 0
     for step in steps:
         diff, book = step.diff, step.book
         chain.rows += 1
@@ -239,7 +238,7 @@ def _walk_books(
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
-                elif update_id <= previous:
+                elif update_id <= diff.link:
                     check.unreported += 1
                 else:
                     check.differing += 1
@@ -252,7 +251,6 @@ def _walk_books(
                                 "update_id": update_id,
                             }
                         )
-        previous = diff.last_id
     check.diffs = chain.rows
     return chain
 
