@@ -46,8 +46,7 @@ def read(path: Path) -> Iterator[Line]:
 
 def write(path: Path, lines: Iterable[Line]) -> Path:
     """A capture of these lines; its name has to hold the symbol."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with gzip.open(path, "wb", compresslevel=1) as file:
+    with path.open("wb") as file:
         file.writelines(line.text for line in lines)
     return path
 

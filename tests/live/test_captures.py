@@ -20,10 +20,18 @@ class Replayed(NamedTuple):
     """Captures and the store that their replay made."""
 
     market: Market
-    paths: list[Path]
-    lines: list[Line]
+    files: dict[Path, list[Line]]
     store: Path
     counts: dict[str, int]
+
+    @property
+    def paths(self) -> list[Path]:
+        return list(self.files)
+
+    @property
+    def lines(self) -> list[Line]:
+        """Of all files, in the order of receipt."""
+        return [line for lines in self.files.values() for line in lines]
 
 
 def replay(paths: list[Path], market: Market, data_dir: Path) -> dict[str, int]:
@@ -62,7 +70,7 @@ def _replayed(names: tuple[str, ...], exchange: str, folder: Path) -> Replayed:
     paths = captures(*names)
     market = Market(exchange, "BTCUSDT")
     counts = replay(paths, market, folder)
-    return Replayed(market, paths, [line for path in paths for line in read(path)], folder, counts)
+    return Replayed(market, {path: list(read(path)) for path in paths}, folder, counts)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +174,7 @@ def _cut(futures: Replayed, folder: Path, *, anchored: bool) -> tuple[list[Path]
 
     The anchor is the exchange's book at the last diff cut out, and comes three diffs after the cut.
     """
-    second = list(read(futures.paths[1]))
+    second = futures.files[futures.paths[1]]
     from_ns = second[0].recv_ns + 100 * SECOND_NS
     to_ns = from_ns + CUT_S * SECOND_NS
     removed = [line for line in second if from_ns <= line.recv_ns < to_ns]
@@ -177,7 +185,7 @@ def _cut(futures: Replayed, folder: Path, *, anchored: bool) -> tuple[list[Path]
         third = [at for at, line in enumerate(after) if line.channel == "depth"][2]
         after.insert(third + 1, snapshot_line(after[third].recv_ns, anchor))
     before = [line for line in second if line.recv_ns < from_ns]
-    return [futures.paths[0], write(folder / "cut_btcusdt_20240719.gz", before + after)], removed
+    return [futures.paths[0], write(folder / "cut_btcusdt_20240719.ndjson", before + after)], removed
 
 
 @pytest.mark.parametrize("anchored", [True, False])
