@@ -56,12 +56,13 @@ class Meter:
             while self._progress() < 3:
                 self._cpu_s, self._wall_s = time.process_time(), time.perf_counter()
                 await asyncio.sleep(_POLL_S)
-            while self._progress() < self._messages:
+            while self._progress() < self._messages:  # noqa: ASYNC110  the systems measured have no event for it
                 await asyncio.sleep(_POLL_S)
 
     def stop(self) -> dict[str, float]:
         """The figures as of now."""
-        peak_kb = next(int(row.split()[1]) for row in Path("/proc/self/status").open() if row.startswith("VmHWM"))
+        status = Path("/proc/self/status").read_text().splitlines()
+        peak_kb = next(int(row.split()[1]) for row in status if row.startswith("VmHWM"))
         return {
             "messages": self._messages - 2,
             "cpu_s": time.process_time() - self._cpu_s,
@@ -97,10 +98,12 @@ class MarketClock:
 
 async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     """The live way of `collector run`: ccxt.pro's socket, tap, core, journal, deliverer, Parquet."""
+    from collector.lean_pyarrow import without_pandas
     from collector.pipeline import Pipeline, Venue
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
 
+    without_pandas()  # as the command does
     never_s = 1e9
     settings = RunSettings(
         exchanges=("binanceusdm",),
@@ -148,9 +151,7 @@ def _stored(folder: Path) -> dict[str, int]:
     from storage_backends.open import open_backend
 
     store, market = open_backend("local", data_dir=folder), Market("binanceusdm", "BTCUSDT")
-    counts = {
-        table: sum(rows.num_rows for rows in store.scan(table, market)) for table in ("diffs", "depth", "gaps")
-    }
+    counts = {table: sum(rows.num_rows for rows in store.scan(table, market)) for table in ("diffs", "depth", "gaps")}
     counts["valid"] = sum(rows.column("valid").true_count for rows in store.scan("depth", market))
     counts["parquet_bytes"] = sum(file.stat().st_size for file in (folder / "diffs").rglob("*.parquet"))
     return counts
@@ -225,10 +226,8 @@ async def run_cryptofeed(plan: dict[str, Any], _: Path) -> dict[str, float]:
     routes = Routes("/fapi/v1/exchangeInfo", l2book="/fapi/v1/depth?symbol={}&limit={}", authentication="/none")
 
     class Loopback(BinanceFutures):  # type: ignore[misc]
-        websocket_endpoints = [
-            WebsocketEndpoint(f"wss://{root}", options={"compression": None}, authentication=True)
-        ]
-        rest_endpoints = [RestEndpoint(f"http://{root}", routes=routes)]
+        websocket_endpoints = (WebsocketEndpoint(f"wss://{root}", options={"compression": None}, authentication=True),)
+        rest_endpoints = (RestEndpoint(f"http://{root}", routes=routes),)
 
         async def _ws_authentication(self, address: str, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
             # Without TLS, as the others: cryptofeed asks for wss:// by name only.

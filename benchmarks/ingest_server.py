@@ -2,9 +2,9 @@
 
     python benchmarks/ingest_server.py PLAN MESSAGES CAPTURE...
 
-Serves `make_stream` on a free port of loopback and writes PLAN, a JSON file with `port`, `ids`, `event_ms` and `levels`.
-Plain asyncio, framing of its own (RFC 6455, no extensions): a message costs it a few microseconds, far less than any
-client. Standard library only.
+Serves `make_stream` on a free port of loopback and writes PLAN, a JSON file with `port`, `ids`, `event_ms`, `levels`
+and `bytes`. Plain asyncio, framing of its own (RFC 6455, no extensions): a message costs it a few microseconds, far
+less than any client. Standard library only.
 """
 
 from __future__ import annotations
@@ -51,9 +51,8 @@ class Server:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
                 target = head.split(" ", 2)[1]
-                headers = dict(
-                    (name.lower(), value) for name, _, value in (line.partition(": ") for line in head.split("\r\n"))
-                )
+                rows = (line.partition(": ") for line in head.split("\r\n"))
+                headers = {name.lower(): value for name, _, value in rows}
                 if "websocket" in headers.get("upgrade", "").lower():
                     await self._websocket(reader, writer, target, headers["sec-websocket-key"])
                     return

@@ -10,6 +10,7 @@ import gzip
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,8 @@ class _Book:
 
     def __init__(self, bids: Sequence[Sequence[str]], asks: Sequence[Sequence[str]]) -> None:
         self.sides: dict[str, dict[str, str]] = {
-            "b": {price: quantity for price, quantity in bids},
-            "a": {price: quantity for price, quantity in asks},
+            "b": {level[0]: level[1] for level in bids},
+            "a": {level[0]: level[1] for level in asks},
         }
 
     def apply(self, diff: dict[str, Any]) -> None:
@@ -69,7 +70,7 @@ def make_stream(captures: Sequence[Path], messages: int) -> Stream:
     """
     snapshot, diffs = _read(captures)
     diffs = [diff for diff in diffs if diff["u"] >= snapshot["lastUpdateId"]]
-    if not diffs or any(after["pu"] != before["u"] for before, after in zip(diffs, diffs[1:], strict=False)):
+    if not diffs or any(after["pu"] != before["u"] for before, after in pairwise(diffs)):
         raise ValueError("the captures are not one chain of diffs after a snapshot")
     bridge, *diffs = diffs
     book = _Book(snapshot["bids"], snapshot["asks"])

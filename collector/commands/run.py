@@ -147,6 +147,10 @@ def run(
     )
     from collector.pipeline import Pipeline
 
+    if not dry_run:
+        from collector.lean_pyarrow import without_pandas
+
+        without_pandas()
     try:
         pipeline = Pipeline(settings, SystemClock())
     except FeedError as error:
