@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from collector.core.anchors import Request
-from collector.core.batch import Batch, Nested
+from collector.core.batch import Batch, Nested, joined
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode, event_time_ms
 from collector.core.depth import Depth
@@ -183,7 +183,7 @@ class Market:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
             self._ledger.rows = []
-        return batches
+        return joined(batches)
 
     def resume(self) -> Resume:
         """What the next session needs, as of the last drain."""
