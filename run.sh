@@ -34,22 +34,29 @@ find_python() {
     fail "no Python 3.11 or newer found; install one, or name it: PYTHON=/path/to/python ./run.sh setup"
 }
 
-# The stamp holds what was installed; a changed lock or interpreter makes a new environment.
+# The stamp holds what was installed, so that only a changed lock or project installs again.
 setup() {
     local base wanted
     wanted=$(cat requirements.lock pyproject.toml | cksum)
     if [ -x "$python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
-    base=$(find_python)
-    printf 'Setting up %s (%s)\n' "$venv" "$("$base" --version)"
-    rm -rf "$venv"
-    "$base" -m venv "$venv"
-    "$python" -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+    if ! "$python" -c '' 2>/dev/null; then
+        base=$(find_python)
+        printf 'Making %s with %s\n' "$venv" "$("$base" --version)"
+        "$base" -m venv --clear "$venv"
+    fi
+    printf 'Installing what requirements.lock names, and torch; this takes a minute or two the first time\n'
+    install --require-hashes -r requirements.lock
     # torch stays outside the hashed lock: its builds differ by machine under one version.
-    "$python" -m pip install --quiet --disable-pip-version-check "torch==2.13.0" || fail "torch==2.13.0 could not be installed"
-    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+    install "torch==2.13.0"
+    install --no-deps --no-build-isolation --editable .
     printf '%s' "$wanted" >"$stamp"
+}
+
+install() {
+    "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@" ||
+        fail "could not install '$*' into $venv; see the lines above"
 }
 
 command=${1:-help}
@@ -76,6 +83,9 @@ local)
     exec "$python" -m collector "$@"
     ;;
 help | -h | --help) usage ;;
+-*)
+    fail "the container is not part of this version yet; run the same options with ./run.sh local run $command $*"
+    ;;
 *)
     usage >&2
     fail "unknown command '$command'"

@@ -8,6 +8,7 @@ names that users know. A key that no option has is an error.
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,6 +38,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 def variables(option: str) -> list[str]:
     """The environment variables of an option, strongest first."""
     return [f"{PREFIX}{option.upper()}", *([KNOWN_NAMES[option]] if option in KNOWN_NAMES else [])]
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers; NaN and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 class Setting(click.Option):

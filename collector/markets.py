@@ -9,8 +9,8 @@ from collector.errors import ConfigurationError
 FUTURES = {"binance": False, "binanceusdm": True}
 """The exchanges whose diffs are kept exactly, and whether their depth ids follow the futures' rule."""
 
-_ID = re.compile(r"[A-Z0-9]{2,}(_[A-Z0-9]+)?")
-_UNIFIED = re.compile(r"([A-Z0-9]+)/([A-Z0-9]+)(?::([A-Z0-9]+)(?:-(\d{6}))?)?")
+_ID = re.compile(r"[^\W_]{2,}(_[^\W_]+)?")
+_UNIFIED = re.compile(r"([^\W_]+)/([^\W_]+)(?::([^\W_]+)(?:-(\d{6}))?)?")
 
 
 def exchange_symbol(text: str, setting: str = "--symbol") -> str:

@@ -19,7 +19,7 @@ from collector.clock import Clock
 from collector.console import FEW, market_line, summary_line
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import Resume, SessionStarted, Tick
+from collector.core.inputs import Refused, Resume, SessionStarted, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.markets import is_futures
 from collector.recorder import CHANNELS, LiveMarket, Recorder
@@ -27,7 +27,6 @@ from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
-from collector.sources.errors import FeedError
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -190,6 +189,7 @@ class Pipeline:
             clock=self._clock,
             limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s),
             on_event=self._delivery_event,
+            on_refused=self._delivery_refused,
         )
         return {market: msgspec.json.decode(body, type=Resume) for market, body in self._journal.states().items()}
 
@@ -201,8 +201,6 @@ class Pipeline:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
-        except FeedError as error:
-            raise ConfigurationError("feed", "cannot start", str(error)) from error
         finally:
             stopping.cancel()
             if not starting.done():
@@ -212,7 +210,8 @@ class Pipeline:
 
     def _note_set_aside(self) -> None:
         if self._journal is not None and self._journal.set_aside is not None:
-            text = f"the journal could not be read and was set aside as {self._journal.set_aside}"
+            path, why = self._journal.set_aside
+            text = f"the journal could not be read ({why}) and was set aside as {path}"
             log.error("%s", text)
             for venue in self._venues:
                 venue.recorder.event(self._clock.now_ns(), None, "journal_set_aside", text)
@@ -324,6 +323,19 @@ class Pipeline:
         log.warning("%s: %s", kind.replace("_", " "), detail)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
             self._loop.call_soon_threadsafe(self._note, now_ns, market, kind, detail)
+
+    def _delivery_refused(self, market: Market, batches: list[Batch]) -> None:
+        """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
+        refusals = Refusals()
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
+        for _, refused in refusals.take():
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+
+    def _state_refused(self, market: Market, refused: Refused) -> None:
+        for venue in self._venues:
+            if venue.exchange == market.exchange and market.symbol in venue.markets:
+                venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
 
     # -- end
 

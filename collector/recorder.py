@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 CHANNELS = {"depth": "depth", "aggTrade": "trades", "trade": "raw_trades", "bookTicker": "book_ticker"}
 """The exchange's channels that are collected, and what their streams are called in tables."""
 
-_SYMBOL = re.compile(rb'"s"\s*:\s*"([A-Za-z0-9_]{1,40})"')
+_SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]{1,64})"')
 
 
 class LiveMarket:
@@ -216,7 +216,7 @@ class Recorder:
         """A frame that cannot be told apart goes to the market it names, or to one of its connection."""
         raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
         named = _SYMBOL.search(raw[:4096])
-        symbol = named.group(1).decode() if named else ""
+        symbol = named.group(1).decode("utf-8", "replace") if named else ""
         if symbol not in self._markets:
             symbol = self._by_connection.get(connection, next(iter(self._markets)))
         self._markets[symbol].apply(recv_ns, Verbatim(connection, raw))

@@ -44,7 +44,8 @@ class TableStats(NamedTuple):
 _NAME_PATTERNS = {
     "table": re.compile(r"[a-z][a-z0-9_]{0,31}"),
     "exchange": re.compile(r"[a-z0-9][a-z0-9_-]{0,31}"),
-    "symbol": re.compile(r"[A-Za-z0-9](?!.*\.\.)[A-Za-z0-9._-]{0,63}"),
+    # Letters of any script: exchanges list markets whose ids are not ASCII.
+    "symbol": re.compile(r"[^\W_](?!.*\.\.)[\w.-]{0,63}"),
     "writer": re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"),
     "content hash": re.compile(r"[0-9a-f]{8,128}"),
 }

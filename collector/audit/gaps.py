@@ -45,6 +45,11 @@ class Cover:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and end <= self._ends[at]
 
+    def touches(self, start: int, end: int) -> bool:
+        """Whether any of start…end is covered."""
+        at = bisect_right(self._starts, end) - 1
+        return at >= 0 and start <= self._ends[at]
+
 
 def id_cover(gaps: Iterable[Gap], stream: str) -> Cover:
     """The ids that stated and unhealed gaps of a stream say are missing."""
@@ -55,6 +60,10 @@ def id_cover(gaps: Iterable[Gap], stream: str) -> Cover:
     )
 
 
-def time_cover(gaps: Iterable[Gap], stream: str) -> Cover:
-    """The nanoseconds within gaps of a stream, healed or not."""
-    return Cover((gap.from_ns, _FOR_EVER if gap.to_ns is None else gap.to_ns) for gap in gaps if gap.stream == stream)
+def time_cover(gaps: Iterable[Gap], stream: str | None = None) -> Cover:
+    """The nanoseconds within gaps of a stream, or of any, healed or not."""
+    return Cover(
+        (gap.from_ns, _FOR_EVER if gap.to_ns is None else gap.to_ns)
+        for gap in gaps
+        if stream is None or gap.stream == stream
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -30,7 +30,7 @@ class Chain(msgspec.Struct):
 
 
 class EpochCheck(msgspec.Struct):
-    """Rows of `depth`. Holes are in epochs; explained ones lie between sessions or inside a stored gap."""
+    """Rows of `depth`. Holes are between epochs; explained ones lie inside a stored gap."""
 
     rows: int = 0
     valid: int = 0
@@ -46,7 +46,8 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ while book_ticker sent nothing since the update that the diff follows on; `differing` ones contradict it.
+    differ where book_ticker has nothing to say: it sent nothing since the update that the diff follows on, or what it
+    sent is in a gap or was not yet there when collecting ended. `differing` ones contradict it.
     """
 
     diffs: int = 0
@@ -175,28 +176,48 @@ def _walk_epochs(
     start_ns: int | None,
     end_ns: int | None,
 ) -> EpochCheck:
-    check, cover = EpochCheck(), time_cover(gaps, "depth")
-    epochs: list[int] = []
-    for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
-        epochs += rows.column("epoch").to_pylist()
-        check.valid += rows.column("valid").true_count
-    if not epochs:
-        return check
-    check.rows, check.first, check.last = len(epochs), epochs[0], epochs[-1]
-    steps = [after - before for before, after in pairwise(epochs)]
-    check.interval_s = min(steps, default=None)
-    for before, step in zip(epochs, steps, strict=False):
-        if step == check.interval_s:
+    check, cover, between = EpochCheck(), time_cover(gaps, "depth"), time_cover(gaps)
+    starts = sorted(session_starts)
+    # A session has one interval; it shows as the shortest step.
+    interval: dict[int, int] = {}
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, check):
+        if session is not None:
+            interval[session] = min(after - before, interval.get(session, after - before))
+    check.interval_s = min(interval.values(), default=None)
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, None):
+        if after - before == (check.interval_s if session is None else interval[session]):
             continue
-        after = before + step
-        restarted = any(before * SECOND_NS <= start < after * SECOND_NS for start in session_starts)
-        if restarted or cover.holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        if (between if session is None else cover).holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
             if len(check.holes) < _EXAMPLES:
                 check.holes.append((before, after))
     return check
+
+
+def _epoch_steps(
+    backend: Backend,
+    market: Market,
+    starts: list[int],
+    start_ns: int | None,
+    end_ns: int | None,
+    check: EpochCheck | None,
+) -> Iterator[tuple[int | None, int, int]]:
+    """Session, epoch and next epoch of all neighbours, None where a session begins; counts rows into `check`."""
+    last: tuple[int, int] | None = None
+    for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
+        epochs = rows.column("epoch").to_pylist()
+        if check is not None:
+            check.rows += len(epochs)
+            check.valid += rows.column("valid").true_count
+            check.first = epochs[0] if check.first is None else check.first
+            check.last = epochs[-1]
+        for epoch in epochs:
+            session = bisect_left(starts, epoch * SECOND_NS)
+            if last is not None:
+                yield session if last[0] == session else None, last[1], epoch
+            last = session, epoch
 
 
 def _walk_books(
@@ -209,7 +230,7 @@ def _walk_books(
     every: Callable[[int], None] | None,
 ) -> Chain:
     chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
-    tickers = _Tickers(backend, market, start_ns, end_ns)
+    tickers, ticker_cover = _Tickers(backend, market, start_ns, end_ns), id_cover(gaps, "book_ticker")
     steps = rebuild(
         read_diffs(backend, market, units, start_ns, end_ns),
         read_anchors(backend, market, units, start_ns, end_ns),
@@ -238,7 +259,7 @@ def _walk_books(
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
-                elif update_id <= diff.link:
+                elif update_id <= diff.link or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
                     check.unreported += 1
                 else:
                     check.differing += 1
@@ -262,6 +283,11 @@ class _Tickers:
         self._rows = self._read(backend, market, start_ns, end_ns)
         self._next = next(self._rows, None)
         self._newest: tuple[int, float, float] | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the newest one is the last one stored."""
+        return self._next is None
 
     def at(self, update_id: int) -> tuple[int, float, float] | None:
         while self._next is not None and self._next[0] <= update_id:

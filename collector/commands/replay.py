@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from collector.commands.options import config_option, open_store, store_options
-from collector.config import setting
+from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
 from collector.lean_pyarrow import without_pandas
@@ -25,7 +25,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE…")
 @setting("--exchange", default="binanceusdm", help="where a capture without a session of its own comes from")
 @setting("--symbol", multiple=True, help="only these markets; repeatable  [default: all in the files]")
-@setting("--step", default=0.00002, type=click.FloatRange(0, 0.1, min_open=True), help="log-width of a bucket")
+@setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")

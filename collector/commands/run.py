@@ -10,12 +10,11 @@ import click
 
 from collector.clock import SystemClock
 from collector.commands.options import config_option, store_options
-from collector.config import setting
+from collector.config import FiniteRange, setting
 from collector.errors import ConfigurationError
-from collector.markets import is_futures
+from collector.markets import exchange_symbol, is_futures
 from collector.recorder import CHANNELS
 from collector.settings import RunSettings
-from collector.sources.errors import FeedError
 from collector.sources.settings import FeedSettings
 
 _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
@@ -24,7 +23,7 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @click.command()
 @setting("--exchange", multiple=True, default=("binanceusdm",), help="binanceusdm, binance, or both; repeatable")
 @setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
-@setting("--step", default=0.00002, type=click.FloatRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
+@setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
@@ -39,11 +38,9 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 )
 @store_options
 @click.option("--dry-run", is_flag=True, help="collect and show, store nothing")
-@setting("--duration", default=None, type=click.FloatRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
+@setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
-@setting(
-    "--flush-interval", default=300.0, type=click.FloatRange(0.1, 86400), help="seconds of rows in one Parquet file"
-)
+@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one Parquet file")
 @setting(
     "--journal-max-bytes",
     default=4 << 30,
@@ -53,10 +50,10 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @setting(
     "--stale-after",
     default=5.0,
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="seconds without depth after which an epoch is not valid",
 )
-@setting("--anchor-interval", default=600.0, type=click.FloatRange(10), help="seconds between snapshots of a market")
+@setting("--anchor-interval", default=600.0, type=FiniteRange(10), help="seconds between snapshots of a market")
 @setting(
     "--anchor-limit",
     default=None,
@@ -69,7 +66,7 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @setting(
     "--silence",
     default=None,
-    type=click.FloatRange(1),
+    type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
@@ -113,6 +110,9 @@ def run(
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for one in exchange:
         is_futures(one)
+    for one in symbol:
+        if "*" not in one:
+            exchange_symbol(one)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
         if name not in CHANNELS:
@@ -151,8 +151,4 @@ def run(
         from collector.lean_pyarrow import without_pandas
 
         without_pandas()
-    try:
-        pipeline = Pipeline(settings, SystemClock())
-    except FeedError as error:
-        raise ConfigurationError("settings", "cannot be used", str(error)) from error
-    asyncio.run(pipeline.run())
+    asyncio.run(Pipeline(settings, SystemClock()).run())

@@ -87,7 +87,9 @@ def _lists(parts: list[Nested], kind: pa.ListType) -> pa.ListArray:
     np.cumsum(np.where(missing, 0, counts), out=offsets[1:])
     if offsets[-1] > np.iinfo(np.int32).max:
         raise ValueError(f"{offsets[-1]:,} nested values do not fit one list column; plan smaller writes")
-    values = pa.array(_flat([part.values for part in parts]), kind.value_type, from_pandas=True)
+    # A Fixed is never NaN, and Arrow takes an array over without a copy where it need not look for one.
+    may_be_nan = not isinstance(parts[0].values, Fixed)
+    values = pa.array(_flat([part.values for part in parts]), kind.value_type, from_pandas=may_be_nan)
     if values.null_count and not kind.value_field.nullable:
         raise ValueError(f"{values.null_count} nested values are NaN where none may be null")
     mask = pa.array(missing) if missing.any() else None

@@ -13,6 +13,7 @@ and times of one second fit four bytes or fewer.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -109,7 +110,7 @@ def _pack(column: Column) -> _Packed:
     if isinstance(column, Fixed):
         return _Fixed(column.decimals, _pack_array(column.units))
     if isinstance(column, Nested):
-        expected = int(np.maximum(column.counts, 0).sum(dtype=np.int64))
+        expected = int(np.add.reduce(np.maximum(column.counts, 0), dtype=np.int64))
         if expected != len(column.values):
             raise ValueError(f"counts add up to {expected}, there are {len(column.values)} values")
         if isinstance(column.values, Fixed):
@@ -118,16 +119,25 @@ def _pack(column: Column) -> _Packed:
     return _pack_array(column)
 
 
+@functools.cache
+def _little(dtype: np.dtype[Any]) -> tuple[np.dtype[Any], str]:
+    """The type as it is kept, and its name; asking numpy for it costs more than packing a short array."""
+    if dtype.kind not in "biuf":
+        raise TypeError(f"cannot keep an array of {dtype}")
+    little = dtype.newbyteorder("<")
+    return little, little.str
+
+
 def _pack_array(values: NDArray[Any]) -> _Array:
-    if values.ndim != 1 or values.dtype.kind not in "biuf":
-        raise TypeError(f"cannot keep an array of {values.dtype} with {values.ndim} dimensions")
-    dtype = values.dtype.newbyteorder("<")
-    if dtype.kind in "iu" and values.size >= _NARROW_FROM:
-        low, high = int(values.min()), int(values.max())
+    if values.ndim != 1:
+        raise TypeError(f"cannot keep an array of {values.ndim} dimensions")
+    dtype, name = _little(values.dtype)
+    if values.size >= _NARROW_FROM and dtype.kind in "iu":
+        low, high = int(np.minimum.reduce(values)), int(np.maximum.reduce(values))
         for narrow in _UNSIGNED:
             if narrow.itemsize < dtype.itemsize and high - low < 1 << (8 * narrow.itemsize):
-                return _Array(dtype.str, narrow.str, low, (values - values.dtype.type(low)).astype(narrow).tobytes())
-    return _Array(dtype.str, dtype.str, 0, values.astype(dtype, copy=False).tobytes())
+                return _Array(name, _little(narrow)[1], low, (values - values.dtype.type(low)).astype(narrow).tobytes())
+    return _Array(name, name, 0, values.astype(dtype, copy=False).tobytes())
 
 
 def _unpack(column: _Packed) -> Column:
@@ -146,9 +156,9 @@ def _unpack(column: _Packed) -> Column:
 
 
 def _unpack_array(array: _Array) -> NDArray[Any]:
-    dtype = np.dtype(array.dtype)
-    stored = np.frombuffer(array.data, np.dtype(array.stored))
-    if stored.dtype == dtype:
+    stored = np.frombuffer(array.data, array.stored)
+    if array.stored == array.dtype:
         return stored
+    dtype = np.dtype(array.dtype)
     values: NDArray[Any] = stored.astype(dtype) + dtype.type(array.base)
     return values

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from collector.clock import Clock
+    from collector.core.batch import Batch
     from collector.journal.journal import Journal
     from collector.journal.plans import Group, Plan
     from storage_backends.interface import Backend, Market
@@ -78,11 +79,15 @@ def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> Non
     """Nobody asked."""
 
 
+def _no_gap(market: Market, batches: list[Batch]) -> None:
+    """Nobody asked."""
+
+
 class Deliverer:
     """One for each journal; `step`, `run` and `drain` are called by one thread at a time.
 
     `on_event(now_ns, market, kind, detail)` is called on that thread: `backend_away` and `backend_back` (market None),
-    and `dead_letter`.
+    and `dead_letter`. `on_refused(market, batches)` gets the rows that went there, as far as they can be read.
     """
 
     def __init__(
@@ -93,6 +98,7 @@ class Deliverer:
         clock: Clock,
         limits: DeliveryLimits | None = None,
         on_event: Callable[[int, Market | None, str, str], None] = _no_event,
+        on_refused: Callable[[Market, list[Batch]], None] = _no_gap,
         wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -102,6 +108,7 @@ class Deliverer:
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._on_event = on_event
+        self._on_refused = on_refused
         self._retrying = tenacity.Retrying(wait=wait)
         self._wait = wait
         self._sleep = sleep
@@ -188,15 +195,16 @@ class Deliverer:
         now_ns = self._clock.now_ns()
         if now_ns < self._paused_until_ns:
             return
-        # One plan a group: while it cannot be written, the group's later rows wait behind it.
+        # A group with an open plan has to wait for it.
         busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
-        ready = [
-            group
-            for group in self._journal.groups()
-            if (group.table, group.market) not in busy and (flush or self._limits.ready(group, now_ns))
-        ]
+        idle = [group for group in self._journal.groups() if (group.table, group.market) not in busy]
+        ready = [group for group in idle if flush or self._limits.ready(group, now_ns)]
         if not ready:
             return
+        # Gaps go before the rows that they explain, however young: a reader must not see a hole without its gap.
+        markets = {group.market for group in ready}
+        gaps = [group for group in idle if group.table == "gaps" and group.market in markets]
+        ready = gaps + [group for group in ready if group not in gaps]
         before_ns = min(group.oldest_ns for group in ready) + max(1, round(self._limits.max_span_s * 1e9))
         try:
             plans = self._journal.plan(
@@ -244,6 +252,12 @@ class Deliverer:
             self._refuse(attempt, error)
         return None
 
+    def _readable(self, plan: Plan) -> list[Batch]:
+        try:
+            return self._journal.load(plan)
+        except DamagedBatchError:
+            return []
+
     def _refuse_if_alone(self, attempt: _Attempt, error: PermanentBackendError) -> None:
         """Refuses the rows only if the backend takes others: lost permissions are no fault of theirs."""
         try:
@@ -257,6 +271,7 @@ class Deliverer:
 
     def _refuse(self, attempt: _Attempt, error: Exception, ids: frozenset[int] | None = None) -> None:
         plan = attempt.plan
+        lost = self._readable(plan) if ids is None else []
         try:
             refused_rows = self._journal.refuse(plan, str(error), ids=ids)
         except DiskFull as full:
@@ -267,6 +282,8 @@ class Deliverer:
         self._note(error)
         detail = f"{refused_rows} rows of {plan.table} went to the dead letters: {error}"
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
+        if lost:
+            self._on_refused(plan.market, lost)
 
     def _postpone(self, attempt: _Attempt, error: Exception) -> None:
         attempt.failures += 1

@@ -15,8 +15,8 @@ Invariants
  1. A batch is in `batch` and `body`, or in `dead_letter`, or a backend has acknowledged it. It leaves `batch` only
     after an acknowledgement or into `dead_letter`.
  2. Batches and states of one commit appear together or not at all.
- 3. A batch belongs to one plan at most. A plan never changes; only its `acknowledged` goes from 0 to 1. Batches of an
-    acknowledged plan count as gone; they are deleted in pieces, and the plan last.
+ 3. A table and market has one open plan at most. A plan never changes; only its `acknowledged` goes from 0 to 1.
+    Batches of an acknowledged plan count as gone; they are deleted in pieces, and the plan last.
  4. A plan is durable before its write begins. So a write that a crash cut off is repeated with the same rows, writer
     and content hash, and the backend knows it again.
  5. The file is made under another name and renamed when complete; one without its schema is never ours.

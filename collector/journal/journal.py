@@ -6,6 +6,7 @@ Every method may be called from any thread, except that only one thread plans, l
 from __future__ import annotations
 
 import hashlib
+import json
 from array import array
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ class Journal:
         self._next_id = self._next_plan_id = 1
         self._series: dict[tuple[str, Market], int] = {}
         self._groups: dict[tuple[str, Market], Group] = {}
+        self._planned: set[tuple[str, Market]] = set()
         ((self.collector_id,),) = self._db.read("SELECT value FROM meta WHERE key = 'collector_id'")
         try:
             self._recover()
@@ -161,9 +163,11 @@ class Journal:
         """Decides on one write for each of `groups` and records them; durable on return.
 
         A plan takes a group's oldest batches that were committed before `before_ns`, up to `max_rows` and `max_bytes`
-        but at least one. A group that has nothing before `before_ns` gets no plan.
+        but at least one. A group that has nothing before `before_ns` gets no plan. One plan a group: while it is open,
+        the group's later rows wait behind it.
 
         Raises:
+            ValueError: a group has an open plan.
             DiskFull: nothing was planned.
             JournalFailed: the disk or the file failed.
         """
@@ -173,6 +177,9 @@ class Journal:
         }
         if not gatherings:
             return []
+        twice = [group for group in groups if (group.table, group.market) in self._planned]
+        if twice:
+            raise ValueError(f"has an open plan already: {twice[0]}")
         first_id = min(group.first_id for group in groups)
         for series, id_, rows, size, created_ns, digest in self._headers(first_id, before_ns):
             if series in gatherings:
@@ -189,6 +196,7 @@ class Journal:
                 db.execute("INSERT INTO plan VALUES (?,?,?,?,?,?,?,?,0,?)", (*values, now_ns, plan.ids.tobytes()))
             db.execute("COMMIT")
             self._next_plan_id += len(plans)
+            self._planned |= {(plan.table, plan.market) for plan in plans}
             for gathering in gatherings.values():
                 key = gathering.group.table, gathering.group.market
                 rest = gathering.rest(self._groups.pop(key), before_ns)
@@ -253,6 +261,7 @@ class Journal:
                     _delete_plans(db, plans)
                 db.execute("COMMIT")
                 self._bytes -= freed
+        self._planned -= {(plan.table, plan.market) for plan in plans}
 
     def refuse(self, plan: Plan, reason: str, *, ids: Collection[int] | None = None) -> int:
         """Moves the batches of `plan`, or those of `ids`, to the dead letters, where they stay until a person decides.
@@ -280,6 +289,7 @@ class Journal:
                 for id_ in sorted(set(plan.ids).difference(refused))
             ]
             db.execute("COMMIT")
+            self._planned.discard((plan.table, plan.market))
             later = self._groups.pop((plan.table, plan.market), None)
             for header in kept:
                 self._count(Group(plan.table, plan.market, *header))
@@ -338,18 +348,23 @@ class Journal:
             for id_, table, exchange, symbol in self._db.read("SELECT id, table_name, exchange, symbol FROM series")
         }
         self._series = {key: id_ for id_, key in keys.items()}
-        planned = {id_ for (ids,) in self._db.read("SELECT ids FROM plan") for id_ in array("q", ids)}
-        ((self._bytes, last_dead),) = self._db.read(
+        plans = self._db.read("SELECT series, ids FROM plan")
+        self._planned = {keys[series] for series, _ in plans}
+        planned = [id_ for _, ids in plans for id_ in array("q", ids)]
+        ((self._bytes, last),) = self._db.read("SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM batch")
+        ((dead_bytes, last_dead),) = self._db.read(
             "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM dead_letter"
         )
         ((last_plan,),) = self._db.read("SELECT coalesce(max(id), 0) FROM plan")
-        last = last_dead
-        for series, last, rows, size, created_ns, _ in self._headers(0, now_ns + 1):
-            self._bytes += size
-            if last not in planned:
-                self._count(Group(*keys[series], rows, size, created_ns, last, last))
+        self._bytes += dead_bytes
         self._next_id = max(last, last_dead) + 1
         self._next_plan_id = last_plan + 1
+        for series, *counts in self._db.read(
+            "SELECT series, sum(rows), sum(bytes), min(created_ns), min(id), max(id) FROM batch"
+            " WHERE id NOT IN (SELECT value FROM json_each(?)) GROUP BY series",
+            (json.dumps(planned),),
+        ):
+            self._count(Group(*keys[series], *counts))
 
     def _count(self, new: Group) -> None:
         """Adds batches that came after what the group has."""

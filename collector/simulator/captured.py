@@ -31,15 +31,11 @@ class _Frame(msgspec.Struct):
 
     e: str | None = None
     E: int | None = None
-    T: int | None = None
-    X: str | None = None
     M: bool | None = None
-    U: int | None = None
     u: int | None = None
     pu: int | None = None
     a: msgspec.Raw = msgspec.Raw()
     t: int | None = None
-    k: msgspec.Raw = msgspec.Raw()
     last_update_id: int | None = msgspec.field(name="lastUpdateId", default=None)
 
 
@@ -183,6 +179,8 @@ class CaptureSource:
         """Lines whose time has come."""
         self.unknown = 0
         """Frames that name no stream known here; they are passed over."""
+        self.torn: dict[str, str] = {}
+        """Files that end early, and why."""
         surveys = self._survey()
         self.books = {symbol: CapturedBook(exchange, survey.snapshots) for symbol, survey in surveys.items()}
         self.instruments = [_instrument(exchange, symbol, survey) for symbol, survey in surveys.items()]
@@ -244,6 +242,7 @@ class CaptureSource:
                 survey.streams[channel] += 1
                 if channel.startswith("depth"):
                     survey.measure(line.data)
+        self.torn = {path.name: report.torn for path, report in reports.items() if report.torn}
         if not surveys:
             raise CaptureError(f"capture {', '.join(map(str, self.paths))}: there is no frame in it to serve")
         for path, text in bare:

@@ -38,6 +38,10 @@ KINDS: dict[str, tuple[frozenset[str], str]] = {
     "cut": (_CONNECTION_KEYS, "what happens after 24 hours"),
     "reject": (frozenset({"market", "n"}), "the next n SUBSCRIBE requests are answered with an error"),
     "stale_snapshot": (frozenset({"market", "symbol", "n"}), "the next n depth snapshots are those of the start"),
+    "foreign_id": (
+        frozenset({"market", "symbol", "n"}),
+        "the next n futures snapshots carry another market's id, one between the ids of two diffs where it can",
+    ),
     "rest": (
         frozenset({"market", "path", "status", "n", "retry_after", "for"}),
         "the next n REST requests fail with a status (429, 418, 5xx), or status=timeout hangs them for=seconds",
@@ -83,6 +87,9 @@ class Fault:
         return wanted in (channel, f"{channel}@{speed_ms}ms")
 
 
+_SHORT = {"disconnect": "close"}
+
+
 def parse_fault(spec: str) -> Fault:
     """Reads a specification such as `close:code=1008,market=binance@10`.
 
@@ -100,7 +107,8 @@ def parse_fault(spec: str) -> Fault:
         if not equals:
             raise ValueError(f"fault {spec!r}: {pair!r} is no key=value")
         pairs[key.strip()] = value.strip()
-    return make_fault(kind.strip(), pairs, after_s, spec)
+    kind = kind.strip()
+    return make_fault(_SHORT.get(kind, kind), pairs, after_s, spec)
 
 
 def make_fault(kind: str, arguments: dict[str, Any], after_s: float | None = None, spec: str = "") -> Fault:
@@ -216,10 +224,10 @@ class FaultBox:
         """Whether a SUBSCRIBE is to be refused."""
         return any(self._use(f) for f in list(self._armed) if f.kind == "reject" and f.market in (None, exchange))
 
-    def take_stale(self, exchange: str, symbol: str) -> bool:
-        """Whether a snapshot is to be an old one."""
+    def take_snapshot(self, kind: str, exchange: str, symbol: str) -> bool:
+        """Whether a snapshot is to suffer `kind`."""
         for fault in self._armed:
-            if fault.kind == "stale_snapshot" and fault.market in (None, exchange) and fault.symbol in (None, symbol):
+            if fault.kind == kind and fault.market in (None, exchange) and fault.symbol in (None, symbol):
                 return self._use(fault)
         return False
 

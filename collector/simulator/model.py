@@ -76,6 +76,7 @@ class MarketModel:
         self._contiguous = instrument.exchange == SPOT
         self._anchor = instrument.start_ticks
         self.last_id = self._rng.randrange(10**10, 10**11)
+        self.next_id = self.last_id + (1 if self._contiguous else 2)
         self.last_fill_id = self._rng.randrange(10**8, 10**9)
         self.last_trade_id = self.last_fill_id * 2
         self._far_ticks = min(depth * _GRID_TICKS / 3, self._anchor / 20)
@@ -172,7 +173,8 @@ class MarketModel:
         return tuple(end - start for start, end in zip([0, *cuts], [*cuts, lots], strict=True))
 
     def _set(self, bid: bool, price: int, lots: int) -> None:
-        self.last_id += 1 if self._contiguous else self._rng.randint(1, 40)
+        self.last_id = self.next_id
+        self.next_id += 1 if self._contiguous else self._rng.randint(2, 40)
         step = self._step
         step.first_id = step.first_id or self.last_id
         book, changed = (self.bids, step.bids) if bid else (self.asks, step.asks)

@@ -78,6 +78,7 @@ class CapturePlayer:
             "lines": self.source.lines,
             "played": self.source.played,
             "unknown": self.source.unknown,
+            "torn": self.source.torn,
             "started": self._started.is_set(),
             "ended": self.ended,
         }

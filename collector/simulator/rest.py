@@ -154,8 +154,11 @@ class Rest:
         limit = min(limit or 100, 5000)
         if symbol not in self._source.symbols():
             return msgspec.json.encode({"lastUpdateId": 1, "bids": [], "asks": []})
-        if self._hub.faults.take_stale(self.exchange, symbol):
+        if self._hub.faults.take_snapshot("stale_snapshot", self.exchange, symbol):
             return self._source.stale_depth(symbol, limit, now_ms)
+        if isinstance(self._source, SeededSource) and self.exchange == USDM:
+            foreign = self._hub.faults.take_snapshot("foreign_id", self.exchange, symbol)
+            return self._source.markets[symbol].depth(limit, now_ms, foreign_id=foreign)
         return self._source.depth(symbol, limit, now_ms)
 
     def _agg_trades(self, symbol: str, query: Mapping[str, str], now_ms: int) -> list[dict[str, Any]]:

@@ -106,8 +106,10 @@ class SeededMarket:
         self._now_ms = now_ms
         return messages
 
-    def depth(self, limit: int, now_ms: int) -> bytes:
-        return payloads.snapshot(self.instrument, now_ms, self.model.last_id, *self.model.top(limit))
+    def depth(self, limit: int, now_ms: int, *, foreign_id: bool = False) -> bytes:
+        """A REST snapshot. `foreign_id` gives it the last id before this market's next change, which is another's."""
+        last_id = self.model.next_id - 1 if foreign_id else self.model.last_id
+        return payloads.snapshot(self.instrument, now_ms, last_id, *self.model.top(limit))
 
     def stale_depth(self, limit: int, now_ms: int) -> bytes:
         last_id, bids, asks = self._first_book
@@ -187,7 +189,7 @@ class SeededMarket:
         messages.append(self._message(channel, speed_ms, last_id, payload))
 
     def mark_price(self, now_ms: int) -> bytes:
-        """A mark price update. The mark is the middle of the book, the index the last funding anchor beside it."""
+        """A mark price update. The mark is the middle of the book, the index lies a tick above."""
         middle = (self.model.best_bid + self.model.best_ask) // 2
         mark, index = self.instrument.price_text(middle), self.instrument.price_text(middle + 1)
         return payloads.mark_price(self.instrument, now_ms, mark, index, now_ms - now_ms % _FUNDING_MS + _FUNDING_MS)

@@ -51,6 +51,7 @@ class SimulatorConfig:
     """Pause between the first subscription and a capture's first line."""
     faults: Sequence[Fault] = ()
     ping_interval_s: float | None = None
+    pong_timeout_s: float | None = None
     lifetime_s: float = 86_400.0
 
 
@@ -81,8 +82,10 @@ class Simulator:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.stop()
+        if kind is None and self._failure is not None and self._failure.done():
+            self._failure.result()
 
     async def start(self) -> None:
         """Reads the captures, listens, and sets `url`.
@@ -95,7 +98,8 @@ class Simulator:
         for name in EXCHANGES:
             self._exchanges[name] = self._exchange(name)
         self.hub.on_subscribed.append(self._start_faults)
-        websockets = Websockets(self.hub, self.clock, self.config.ping_interval_s, self.config.lifetime_s)
+        config = self.config
+        websockets = Websockets(self.hub, self.clock, config.ping_interval_s, config.pong_timeout_s, config.lifetime_s)
         app = web.Application()
         for exchange in self._exchanges.values():
             app.add_routes(exchange.rest.routes())

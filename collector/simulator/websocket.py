@@ -46,15 +46,22 @@ class Websockets:
     """Accepts the connections of both exchanges."""
 
     def __init__(
-        self, hub: Hub, clock: Clock, ping_interval_s: float | None = None, lifetime_s: float = _DAY_S
+        self,
+        hub: Hub,
+        clock: Clock,
+        ping_interval_s: float | None = None,
+        pong_timeout_s: float | None = None,
+        lifetime_s: float = _DAY_S,
     ) -> None:
         """
         Args:
             ping_interval_s: None pings as often as the exchange: every 20 s on spot, 180 s on futures.
+            pong_timeout_s: None waits as long for a pong: 60 s on spot, 600 s on futures.
         """
         self._hub = hub
         self._clock = clock
         self._ping_interval_s = ping_interval_s
+        self._pong_timeout_s = pong_timeout_s
         self._lifetime_s = lifetime_s
         self._numbers = 0
         self._attempts: dict[str, deque[int]] = {SPOT: deque(), USDM: deque()}
@@ -167,6 +174,7 @@ class Websockets:
         """Pings, closes a client that does not answer, and cuts the connection at the end of its life."""
         exchange = connection.exchange
         interval_s = self._ping_interval_s or _PING_INTERVAL_S[exchange]
+        patience_s = self._pong_timeout_s or _PONG_TIMEOUT_S[exchange]
         begun_ns = pong_ns = self._clock.now_ns()
         pongs = 0
         while connection.open:
@@ -182,7 +190,7 @@ class Websockets:
             now_ns = self._clock.now_ns()
             if connection.pongs > pongs or not connection.pings:
                 pongs, pong_ns = connection.pongs, now_ns
-            if now_ns - pong_ns > _PONG_TIMEOUT_S[exchange] * 1e9:
+            if now_ns - pong_ns > patience_s * 1e9:
                 await connection.close(1008, "Pong timeout")
                 return
             with suppress(ConnectionError):

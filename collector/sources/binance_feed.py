@@ -14,7 +14,7 @@ from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.endpoints import endpoints
 from collector.sources.errors import FeedError, RestError
-from collector.sources.markets import MarketInfo, read_exchange_info, resolve
+from collector.sources.listing import find_markets
 from collector.sources.pacing import Backoff, ConnectLimiter
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
 from collector.sources.streams import check_channel, check_depth_speed, streams_of
@@ -26,13 +26,12 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.budget import Sleep
     from collector.sources.feed import FeedSink, Stream
+    from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
     from collector.sources.transport import Transport
 
 log = logging.getLogger(__name__)
 
-_START_ATTEMPTS = 3
-_START_PATIENCE_S = 60.0
 _CONNECT_WINDOW_S = 300.0
 _MANY_MARKETS = 10
 _CLOSE_WITHIN_S = 5.0
@@ -134,12 +133,9 @@ class BinanceFeed:
 
         self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
         try:
-            body = await self._exchange_info(transport)
-            try:
-                listings = read_exchange_info(body)
-            except ValueError as error:
-                raise FeedError(f"{_where(transport)} is not a Binance: {error}. Check the URL.") from error
-            self.markets = resolve(self._exchange, self._wanted, listings)
+            self.markets = await find_markets(
+                self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng
+            )
             if self._endpoints.ws:
                 await self._try_websocket(transport)
         except BaseException:
@@ -191,43 +187,12 @@ class BinanceFeed:
 
     # -- start
 
-    async def _exchange_info(self, transport: Transport) -> bytes:
-        weight = weight_of(self._exchange, "exchangeInfo")
-        # On spot these sets are nine tenths of 16 MB.
-        params = {"showPermissionSets": "false"} if self._exchange == "binance" else {}
-        backoff = Backoff(1.0, 4.0, self._rng)
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            try:
-                return (await transport.get("exchangeInfo", params, weight=weight)).body
-            except RestError as error:
-                hopeless = error.status in {403, 451} or not error.transient or self._budget.pause_s > _START_PATIENCE_S
-                if hopeless or attempt == _START_ATTEMPTS:
-                    raise FeedError(self._explain(transport, error)) from error
-                log.warning("%s; trying again", error)
-                await self._sleep(backoff.next_s())
-        raise AssertionError("unreachable")
-
-    def _explain(self, transport: Transport, error: RestError) -> str:
-        where = _where(transport)
-        if error.status == 451:
-            mend = "the exchange does not serve this country: run elsewhere, or point --url-root at one that does"
-        elif error.status == 403:
-            mend = "a firewall of the exchange refuses this address: run elsewhere or wait"
-        elif error.status in {418, 429}:
-            mend = f"this address has asked too much: wait {self._budget.pause_s:.0f} s"
-        elif error.status is None:
-            mend = "check the network, and the URL"
-        else:
-            mend = "check the URL"
-        return f"{where} cannot be used: {error}. Mend: {mend}."
-
     async def _try_websocket(self, transport: Transport) -> None:
         try:
             await transport.try_websocket()
         except Exception as error:
-            setting = (
-                "SPOT_WS" if self._settings.spot_ws else "FUTURES_WS" if self._settings.futures_ws else "--url-root"
-            )
+            given = self._settings.spot_ws if self._exchange == "binance" else self._settings.futures_ws
+            setting = "--url-root" if not given else "SPOT_WS" if self._exchange == "binance" else "FUTURES_WS"
             raise FeedError(
                 f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL."
             ) from error
@@ -305,10 +270,6 @@ def _check_anchor_limit(exchange: str, limit: int) -> None:
     try:
         weight_of(exchange, "depth", limit)
     except ValueError as error:
-        raise ConfigurationError("anchor_limit", limit, str(error)) from error
+        raise ConfigurationError("--anchor-limit", limit, str(error)) from error
     if exchange == "binanceusdm" and limit not in {5, 10, 20, 50, 100, 500, 1000}:
-        raise ConfigurationError("anchor_limit", limit, f"{exchange} serves 5, 10, 20, 50, 100, 500 or 1000")
-
-
-def _where(transport: Transport) -> str:
-    return f"the exchange at {transport.rest_root}"
+        raise ConfigurationError("--anchor-limit", limit, f"{exchange} serves 5, 10, 20, 50, 100, 500 or 1000")

@@ -64,6 +64,8 @@ class _Filter(msgspec.Struct, rename="camel"):
     step_size: str | None = None
 
 
+_MOST_BY_NAME = 50  # keeps the URL short
+
 _DECODER = msgspec.json.Decoder(_ExchangeInfo)
 _FILTERS = msgspec.json.Decoder(list[_Filter])
 
@@ -100,6 +102,13 @@ def resolve(exchange: str, wanted: Sequence[str], listings: Iterable[Listing]) -
     if not found:
         raise SymbolError("--symbol is missing: give at least one market, such as BTC/USDT")
     return [_market(listing) for listing in found.values()]
+
+
+def ids_of(wanted: Sequence[str]) -> list[str] | None:
+    """The spot ids that `wanted` can only mean, to ask the exchange for no more; None with a wildcard or many."""
+    ids = [text.strip().upper().replace("/", "") for text in wanted]
+    plain = all(name.isascii() and name.isalnum() for name in ids)
+    return list(dict.fromkeys(ids)) if plain and 0 < len(ids) <= _MOST_BY_NAME else None
 
 
 def _names(listing: Listing) -> list[str]:

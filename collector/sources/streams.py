@@ -42,7 +42,9 @@ def check_depth_speed(exchange: str, speed_ms: int | None) -> None:
     """
     speeds = _DEPTH_SPEEDS_MS[exchange]
     if speed_ms is not None and speed_ms not in speeds:
-        raise ConfigurationError("depth_speed_ms", speed_ms, f"{exchange} offers {', '.join(map(str, speeds))}")
+        raise ConfigurationError(
+            "--depth-speed", f"{speed_ms}ms", f"{exchange} offers {', '.join(f'{one}ms' for one in speeds)}"
+        )
 
 
 def stream_name(exchange: str, channel: str, symbol: str, depth_speed_ms: int | None) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,6 +83,7 @@ def test_a_plan_keeps_its_limits_but_takes_one_batch(
     assert numbers(journal.load(plan)) == taken
     (group,) = journal.groups()
     assert group.rows == 6 - len(taken)
+    journal.acknowledge([plan])
     (rest,) = journal.plan([group], **NO_LIMITS)
     assert numbers(journal.load(rest)) == [n for n in range(1, 7) if n not in taken]
 
@@ -229,3 +232,11 @@ def test_sqlite_alone_shows_what_waits(journal: Journal, path: Path) -> None:
         assert db.execute("SELECT table_name, symbol, batches, rows, oldest_utc FROM backlog").fetchall() == [
             ("book_ticker", "BTCUSDT", 1, 3, "2024-07-18 00:00:00")
         ]
+
+
+def test_nothing_imports_pyarrow_before_it_is_needed() -> None:
+    code = (
+        "import sys, collector.commands.journal, collector.journal.deliverer, collector.journal.journal;"
+        "sys.exit('pyarrow' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=30, check=False).returncode == 0

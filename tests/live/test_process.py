@@ -23,7 +23,9 @@ from tests.stores import open_local, rows
 MARKET = Market("binanceusdm", "BTCUSDT")
 
 
-def restarts(simulator: Simulator, data_dir: Path, processes: list[Process], kills: int, seed: int) -> None:
+def restarts(
+    simulator: Simulator, data_dir: Path, processes: list[Process], *, kills: int, longest_s: float, seed: int
+) -> None:
     """Kills a collector at `kills` random moments and then lets it end in peace."""
     chance = random.Random(seed)
     for _ in range(kills):
@@ -34,7 +36,7 @@ def restarts(simulator: Simulator, data_dir: Path, processes: list[Process], kil
         began = time.monotonic()
         process.wait_for("collecting")
         assert time.monotonic() - began < 10, "a restart takes less than 10 s"
-        time.sleep(chance.uniform(0, 2.2))
+        time.sleep(chance.uniform(0, longest_s))
         process.kill()
     process = live(simulator, data_dir, "--flush-interval", "1")
     processes.append(process)
@@ -50,19 +52,20 @@ def test_kill_9_at_20_random_moments_loses_nothing_committed(
 ) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
-    restarts(simulate("--symbols", "1"), tmp_path, processes, 20, seed)
+    restarts(simulate("--symbols", "1"), tmp_path, processes, kills=20, longest_s=2.2, seed=seed)
     gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.reason == "restart"]
     assert gaps
     assert all(gap.to_ns is not None for gap in gaps)
 
 
 @pytest.mark.soak
-def test_kill_9_at_200_random_moments(
+def test_kill_9_at_120_random_moments(
     simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
 ) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
-    restarts(simulate("--symbols", "1"), tmp_path, processes, 200, seed)
+    # The simulator, as the exchange, takes 300 connections in five minutes; a start makes four.
+    restarts(simulate("--symbols", "1"), tmp_path, processes, kills=120, longest_s=9, seed=seed)
 
 
 def test_sigterm_drains_and_the_next_session_is_one_gap_away(

@@ -130,7 +130,7 @@ async def test_real_captures_reach_a_client_whole(simulating, next_text, names, 
         assert sent == [json.loads(data)["u"] for data in expected if b"depthUpdate" in data[:40]]
 
 
-@pytest.mark.parametrize("names", [(SPOT_FILE,), USDM_FILES])
+@pytest.mark.parametrize("names", [(SPOT_FILE,), USDM_FILES[:1]])
 def test_snapshots_of_a_real_capture_bridge_at_every_moment(names):
     paths = captures(*names)
     source = CaptureSource(exchange_of(paths[0]), paths)
@@ -157,3 +157,14 @@ def test_a_capture_that_cannot_be_served_is_named(tmp_path):
     with pytest.raises(CaptureError, match=r"only\.ndjson"):
         CaptureSource(SPOT, [path])
     assert len(list(read_capture(path))) == 1
+
+
+async def test_a_failure_of_the_server_is_not_silent(simulating, next_text, tmp_path):
+    frames = [(10**18 + n * 100_000_000, b"btcusdt@trade", b'{"e":"trade","t":%d,"M":true}' % n) for n in range(3)]
+    path = write_capture(tmp_path / "btcusdt.ndjson", *frames)
+    async with simulating(captures=[path], start_delay_s=0.1) as (simulator, client):
+        async with client.ws("/stream/ws", "btcusdt@trade"):
+            path.unlink()
+            with pytest.raises(CaptureError, match="No such file"):
+                await simulator.failure()
+        simulator._failure = None

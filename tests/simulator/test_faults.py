@@ -10,9 +10,11 @@ import aiohttp
 import pytest
 
 from collector.simulator.faults import KINDS, Fate, Fault, FaultBox, make_fault, parse_fault
+from collector.simulator.instruments import simulated
 from collector.simulator.ledger import Ledger
 from collector.simulator.messages import Message
 from collector.simulator.names import SPOT, USDM
+from collector.simulator.seeded import STEP_MS, SeededMarket
 
 PATH = "/fstream/public/ws"
 STREAM = "btcusdt@depth@100ms"
@@ -56,7 +58,8 @@ def test_a_bad_level_replaces_one_price():
 @pytest.mark.parametrize(
     ("spec", "fault"),
     [
-        ("disconnect@10", None),
+        ("disconnect@10", Fault("close", 10.0)),
+        ("disconnected@10", None),
         ("close:code=1008,market=binance@10", Fault("close", 10.0, code=1008, market=SPOT)),
         ("drop:stream=depth@100ms,n=3", Fault("drop", n=3, stream="depth@100ms")),
         ("drop:stream=depth@100ms@2.5", Fault("drop", 2.5, stream="depth@100ms")),
@@ -209,6 +212,26 @@ async def test_stale_snapshots_are_older_than_the_stream(simulating, next_text):
         await client.control("stale_snapshot:n=2")
         ids = [(await client.get("/fapi/v1/depth", symbol="BTCUSDT"))[2]["lastUpdateId"] for _ in range(3)]
         assert ids[0] == ids[1] < first_id < ids[2]
+
+
+def test_a_foreign_snapshot_id_falls_between_two_diffs():
+    """Real futures snapshots do so for one id in seven; the documented rule U <= lastUpdateId <= u never holds then."""
+    market = SeededMarket(simulated(USDM, 1)[0], 1, 200, 5.0, 0.0, 0)
+    between = 0
+    diffs: list[dict] = []
+    for number in range(1, 200):
+        foreign_id = json.loads(market.depth(5, 0, foreign_id=True))["lastUpdateId"]
+        diffs += [json.loads(m.payload) for m in market.advance(number * STEP_MS, {("depth", 0)})]
+        if len(diffs) > 1 and diffs[-1]["pu"] == diffs[-2]["u"] < foreign_id < diffs[-1]["U"]:
+            between += 1
+    assert between > 50
+
+
+async def test_the_foreign_id_fault_reaches_rest(simulating):
+    async with simulating(levels=0, trades=0) as (_, client):
+        await client.control("foreign_id")
+        first, second = [(await client.get("/fapi/v1/depth", symbol="BTCUSDT"))[2]["lastUpdateId"] for _ in range(2)]
+        assert first == second + 1
 
 
 async def test_rest_faults(simulating):

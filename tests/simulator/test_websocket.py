@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import aiohttp
@@ -19,24 +20,27 @@ EVENTS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("path", "delivered"),
-    [
-        ("/fstream/public/ws", PUBLIC),
-        ("/fstream/market/ws", MARKET),
-        ("/fstream/ws", PUBLIC),
-        ("/fstream/ws/7", PUBLIC),
-        ("/fstream/private/ws", []),
-    ],
-)
-async def test_a_futures_url_acknowledges_all_and_delivers_only_its_family(simulating, all_texts, path, delivered):
-    async with simulating() as (_, client), client.ws(path, *PUBLIC, *MARKET) as ws:
-        events = {json.loads(text)["e"] for text in await all_texts(ws, 1.2)}
-        assert events == {EVENTS[name] for name in delivered}
-        await ws.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
-        while "result" not in (reply := json.loads((await ws.receive(3)).data)):
-            pass
-        assert reply == {"result": [*PUBLIC, *MARKET], "id": 2}
+async def test_a_futures_url_acknowledges_all_and_delivers_only_its_family(simulating, all_texts):
+    expected = {
+        "/fstream/public/ws": PUBLIC,
+        "/fstream/market/ws": MARKET,
+        "/fstream/private/ws": [],
+        "/fstream/ws": PUBLIC,
+        "/fstream/ws/7": PUBLIC,
+    }
+    async with simulating() as (_, client):
+
+        async def delivered(path: str) -> set[str]:
+            async with client.ws(path, *PUBLIC, *MARKET) as ws:
+                events = {json.loads(text)["e"] for text in await all_texts(ws, 1.2)}
+                await ws.send_json({"method": "LIST_SUBSCRIPTIONS", "id": 2})
+                while "result" not in (reply := json.loads((await ws.receive(3)).data)):
+                    pass
+                assert reply == {"result": [*PUBLIC, *MARKET], "id": 2}
+                return events
+
+        events = await asyncio.gather(*map(delivered, expected))
+    assert events == [{EVENTS[name] for name in names} for names in expected.values()]
 
 
 async def test_raw_and_combined_urls_name_streams_and_numbers_are_no_names(simulating, next_text):
@@ -116,6 +120,23 @@ async def test_the_server_pings_and_hears_pongs(simulating):
         await ws.receive(3)
         _, _, stat = await client.get("/stat")
         assert stat["connections"][0]["pongs"] == 3
+
+
+async def test_a_client_that_does_not_answer_pings_is_closed(simulating):
+    async with simulating(ping_interval_s=0.1, pong_timeout_s=0.25) as (_, client), client.ws("/stream/ws") as ws:
+        while (closed := await ws.receive(3)).type is aiohttp.WSMsgType.PING:
+            pass
+        assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1008)
+
+
+async def test_connection_attempts_are_limited(simulating):
+    async with simulating() as (_, client):
+        statuses = []
+        for _ in range(301):
+            async with client.session.get(client.url + "/stream/ws") as response:
+                statuses.append(response.status)
+        assert 429 not in statuses[:300]
+        assert statuses[300] == 429
 
 
 async def test_a_connection_is_cut_at_the_end_of_its_life(simulating):

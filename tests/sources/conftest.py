@@ -131,7 +131,11 @@ class ScriptedExchange:
             status, body, headers = self.answers[path].pop(0)
             return web.Response(body=body, status=status, headers=headers, content_type="application/json")
         if path == "exchangeInfo":
-            return web.json_response(exchange_info(self.symbols, futures=request.path.startswith("/fapi")))
+            futures = request.path.startswith("/fapi")
+            asked = json.loads(request.query.get("symbols", "[]"))
+            if set(asked) - set(self.symbols):
+                return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+            return web.json_response(exchange_info(asked or self.symbols, futures=futures))
         if path == "depth":
             return web.json_response(self.rest_book)
         if path == "aggTrades":
@@ -150,6 +154,7 @@ class ScriptedExchange:
         return websocket
 
     async def _requested(self, websocket: web.WebSocketResponse, request: dict[str, Any]) -> None:
+        self.requests[request["method"]] += 1
         if self.refuse_subscriptions:
             await websocket.send_json({**self.refuse_subscriptions.pop(0), "id": request["id"]})
         elif self.acknowledge:
@@ -250,6 +255,15 @@ class Harness:
                     await asyncio.sleep(0.002)
         except TimeoutError:
             pytest.fail(f"did not come to pass within {within_s} s; the sink saw {self.sink.calls}")
+
+    async def pushing(self, seconds: float, condition: Callable[[], Any]) -> None:
+        """Pushes the clock again and again until what must come has come."""
+
+        def pushed() -> Any:
+            self.clock.push(seconds / 10)
+            return condition()
+
+        await self.until(pushed)
 
     async def stop(self) -> None:
         if self._running is not None:

@@ -129,7 +129,7 @@ async def test_an_announced_shutdown_is_not_waited_for(harness, exchange, text):
 async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exchange):
     exchange.acknowledge = False
     await harness.run(opened=False)
-    await harness.until(lambda: len(exchange.connections) == 2)
+    await harness.until(lambda: exchange.requests["SUBSCRIBE"] == 1)
     exchange.subscribed[exchange.connections[-1]] = [DEPTH]
     sent = [await exchange.send(DEPTH), await exchange.send(DEPTH)]
     await exchange.carrier(DEPTH).send_str('{"id":1,"result":null}')
@@ -141,11 +141,11 @@ async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exch
 async def test_a_subscription_that_is_never_acknowledged_is_given_up(harness, exchange):
     exchange.acknowledge = False
     await harness.run(opened=False)
-    await harness.until(lambda: len(exchange.connections) == 2)
-    harness.clock.push(21)
-    await harness.until(lambda: "unacknowledged" in harness.sink.kinds())
+    await harness.until(lambda: exchange.requests["SUBSCRIBE"] == 1)
     exchange.acknowledge = True
+    harness.clock.push(21)
     await harness.until(lambda: opens(harness.sink) == 1)
+    assert harness.sink.kinds() == ["unacknowledged"]
     assert harness.sink.reasons() == []
 
 
@@ -201,11 +201,8 @@ async def test_a_stream_that_never_speaks_while_the_market_moves_is_dead(harness
     harness.clock.push(31)
     await harness.until(lambda: exchange.requests["depth"] == 1)
     exchange.rest_book = {**exchange.rest_book, "bids": [["10.5", "3"]]}
-    harness.clock.push(11)
-    await harness.until(lambda: exchange.requests["depth"] == 2)
-    assert harness.sink.reasons() == []
-    harness.clock.push(4)
-    await harness.until(lambda: opens(harness.sink) == 2)
+    await harness.pushing(1, lambda: opens(harness.sink) == 2)
+    assert exchange.requests["depth"] == 2
     assert harness.sink.reasons() == ["silent"]
     assert "btcusdt@depth@100ms said nothing for 4" in harness.sink.named("event")[-1][3]
 
@@ -220,9 +217,8 @@ async def test_one_dead_stream_on_a_live_connection(harness, exchange):
         harness.clock.push(10)
         await exchange.send(DEPTH)
         await asyncio.sleep(0.05)
+    await harness.pushing(1, lambda: opens(harness.sink) == 2)
     assert exchange.requests["depth"] == 1
-    harness.clock.push(4)
-    await harness.until(lambda: opens(harness.sink) == 2)
     assert harness.sink.reasons() == ["silent"]
     assert harness.sink.named("event")[-1][3].startswith("depth connection 1: ethusdt@depth@100ms said nothing")
 
@@ -243,12 +239,12 @@ async def test_trades_are_judged_by_their_ids(harness, exchange, channel, ours, 
     await harness.until(lambda: harness.sink.frames[1])
     harness.clock.push(121)
     await harness.until(lambda: exchange.requests["aggTrades"] == 1)
-    await asyncio.sleep(0.03)
-    harness.clock.push(4)
     if dead:
-        await harness.until(lambda: harness.sink.reasons() == ["silent"])
+        await harness.pushing(1, lambda: harness.sink.reasons() == ["silent"])
     else:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.05)
+        harness.clock.push(4)
+        await asyncio.sleep(0.05)
         assert harness.sink.reasons() == []
 
 

@@ -127,10 +127,19 @@ async def test_stopping_closes_each_connection_once_and_leaves_nothing_behind(ha
     assert ours == []
 
 
-async def test_spot_is_asked_for_listings_without_their_bulk(harness, exchange):
-    await harness.run("binance")
-    (query,) = [query for query in exchange.queries if query["path"] == "exchangeInfo"]
-    assert query == {"path": "exchangeInfo", "showPermissionSets": "false"}
+@pytest.mark.parametrize(
+    ("markets", "query"),
+    [
+        (("btc/usdt", "ETHUSDT"), {"symbols": '["BTCUSDT","ETHUSDT"]'}),
+        (("*/USDT", "ETHUSDT"), {"showPermissionSets": "false"}),
+    ],
+)
+async def test_spot_is_asked_for_no_more_listings_than_needed(harness, exchange, markets, query):
+    feed = await harness.run("binance", markets)
+    assert [asked for asked in exchange.queries if asked["path"] == "exchangeInfo"] == [
+        {"path": "exchangeInfo", **query}
+    ]
+    assert [market.symbol for market in feed.markets] == ["BTCUSDT", "ETHUSDT"]
 
 
 # -- starting
@@ -152,13 +161,15 @@ async def no_sleep(seconds: float) -> None:
 
 async def test_nobody_there(exchange):
     await exchange.stop()
-    with pytest.raises(FeedError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and the URL"):
+    with pytest.raises(
+        FeedError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and --url-root"
+    ):
         await started(exchange.url)
 
 
 @pytest.mark.parametrize(
     ("status", "mend"),
-    [(451, "does not serve this country"), (403, "firewall"), (404, "check the URL"), (418, "wait"), (503, "URL")],
+    [(451, "does not serve this country"), (403, "firewall"), (404, "--url-root"), (418, "wait"), (503, "--url-root")],
 )
 async def test_refusals_at_start_say_what_to_do(exchange, status, mend):
     exchange.answers["exchangeInfo"] = [(status, b'{"code":0,"msg":"no"}', {"Retry-After": "0"})] * 3
@@ -170,7 +181,7 @@ async def test_refusals_at_start_say_what_to_do(exchange, status, mend):
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"{}", b""])
 async def test_something_else_at_the_url(exchange, body):
     exchange.answers["exchangeInfo"] = [(200, body, {})] * 3
-    with pytest.raises(FeedError, match="URL"):
+    with pytest.raises(FeedError, match="--url-root"):
         await started(exchange.url)
 
 
@@ -193,8 +204,9 @@ async def test_a_wrong_websocket_is_found_at_start(exchange):
 
 
 async def test_an_unknown_market(exchange):
-    with pytest.raises(SymbolError, match=r"did you mean .*BTCUSDT"):
-        await started(exchange.url, markets=("BTCUSTD",))
+    for name in ("binance", "binanceusdm"):
+        with pytest.raises(SymbolError, match=r"did you mean .*BTCUSDT"):
+            await started(exchange.url, name, markets=("BTCUSTD",))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,266 @@
+"""Wrong usage: one clear line that names the setting, exit code 2, and nothing touched."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collector.cli import COMMANDS, main, options
+from collector.config import check_environment, load_environment_file, variables
+from collector.errors import ConfigurationError
+from collector.settings import RunSettings
+
+ROOT = Path(__file__).parents[1]
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def same_environment() -> Iterator[None]:
+    """What `.env` brought in is gone after the test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Runs a command in an empty folder: exit code, output, errors."""
+    monkeypatch.chdir(tmp_path)
+    for name in list(os.environ):
+        if name.startswith("COLLECTOR_") or name in {
+            "SYMBOL",
+            "DB_BACKEND",
+            "LOG_LEVEL",
+            "FUTURES_WS",
+            "SPOT_WS",
+            "DEPTH_SPEED",
+        }:
+            monkeypatch.delenv(name)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        assert isinstance(stop.value.code, int)
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
+    """The settings that `run` arrives at, which then does nothing."""
+    seen: list[RunSettings] = []
+
+    class Nothing:
+        def __init__(self, chosen: RunSettings, clock: object) -> None:
+            seen.append(chosen)
+
+        async def run(self) -> None:
+            pass
+
+    monkeypatch.setattr("collector.pipeline.Pipeline", Nothing)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["run", "--symbol", "BTC-USDT"], ["--symbol", "BTC-USDT", "BTC/USDT"]),
+        (["run", "--symbol", ""], ["--symbol"]),
+        (["run", "--interval", "0"], ["--interval", "0"]),
+        (["run", "--interval", "1.5"], ["--interval", "1.5"]),
+        (["run", "--step", "0"], ["--step"]),
+        (["run", "--step", "nan"], ["--step", "nan"]),
+        (["run", "--step", "fast"], ["--step", "fast"]),
+        (["run", "--steps", "-1"], ["--steps", "-1"]),
+        (["run", "--url-root", "not a url"], ["--url-root", "not a url"]),
+        (["run", "--url-root", "ftp://127.0.0.1"], ["--url-root", "ftp://127.0.0.1"]),
+        (["run", "--futures-ws", "127.0.0.1:1"], ["FUTURES_WS", "127.0.0.1:1"]),
+        (["run", "--exchange", "binnance"], ["--exchange", "binnance", "binance"]),
+        (["run", "--streams", "depht"], ["--streams", "depht", "depth"]),
+        (["run", "--streams", ","], ["--streams"]),
+        (["run", "--backend", "s3"], ["--backend", "s3"]),
+        (["run", "--backend", "floppy"], ["--backend", "floppy", "local"]),
+        (["run", "--depth-speed", "5ms"], ["--depth-speed", "5ms"]),
+        (["run", "--exchange", "binance", "--depth-speed", "250ms"], ["depth-speed", "250"]),
+        (["run", "--anchor-limit", "7", "--exchange", "binanceusdm"], ["anchor", "7"]),
+        (["run", "--duration", "-3"], ["--duration", "-3"]),
+        (["run", "--duration", "nan"], ["--duration", "nan"]),
+        (["run", "--sybmol", "X"], ["--sybmol", "--symbol"]),
+        (["run", "--config", "missing.yaml"], ["--config", "missing.yaml"]),
+        (["runn"], ["runn"]),
+        (["replay"], ["FILE"]),
+        (["replay", "missing.gz"], ["missing.gz"]),
+        (["replay", "."], ["."]),
+        (["verify", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["gaps", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["stats", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["book", "--data-dir", "missing", "--at", "2026-01-01"], ["--data-dir", "missing"]),
+        (["book", "--at", "yesterday"], ["--at", "yesterday"]),
+        (["simulate", "--symbols", "0"], ["--symbols", "0"]),
+        (["simulate", "--fault", "earthquake"], ["earthquake"]),
+        (["simulate", "--capture", "missing.gz"], ["missing.gz"]),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(call: Call, tmp_path: Path, arguments: list[str], names: list[str]) -> None:
+    code, out, err = call(*arguments)
+    assert code == 2
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert err.startswith("collector: ")
+    for name in names:
+        assert name in err, err
+    assert not (tmp_path / "data").exists() or not any((tmp_path / "data").rglob("*.parquet"))
+
+
+def test_a_capture_of_something_else_is_named(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "btcusdt.gz").write_bytes(gzip.compress(b"ceci n'est pas une capture\n" * 10))
+    code, _, err = call("replay", "btcusdt.gz")
+    assert code == 2
+    assert "btcusdt.gz" in err
+    assert err.count("\n") == 1
+
+
+def test_a_file_where_the_folder_should_be(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("mine")
+    code, _, err = call("run", "--url-root", "http://127.0.0.1:9")
+    assert code == 2
+    assert "--data-dir" in err
+    assert (tmp_path / "data").read_text() == "mine"
+
+
+def test_nothing_listens_there(call: Call, tmp_path: Path) -> None:
+    code, _, err = call("run", "--url-root", "http://127.0.0.1:9", "--dry-run")
+    assert code == 2
+    assert "--url-root" in err
+    assert "http://127.0.0.1:9" in err
+    assert err.count("\n") == 1, err
+
+
+def test_flags_beat_the_environment_which_beats_env_file_which_beats_yaml(
+    call: Call, settings: list[RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "step: 0.001\nsteps: 11\ninterval: 11\nsymbol: [ETHUSDT, BTCUSDT]\ndepth-speed: 500ms\n"
+    )
+    (tmp_path / ".env").write_text("COLLECTOR_STEPS=22\nCOLLECTOR_INTERVAL=22\nDEPTH_SPEED=250ms\nAWS_PROFILE=other\n")
+    monkeypatch.setenv("COLLECTOR_INTERVAL", "33")
+    monkeypatch.setenv("DB_BACKEND", "none")
+    code, _, err = call("run", "--config", "c.yaml", "--ref", "mid")
+    assert code == 0, err
+    (chosen,) = settings
+    assert (chosen.step, chosen.steps, chosen.interval_s) == (0.001, 22, 33)
+    assert chosen.symbols == ("ETHUSDT", "BTCUSDT")
+    assert chosen.feed.depth_speed_ms == 250
+    assert chosen.reference == "mid"
+    assert chosen.dry_run
+
+
+def test_names_that_users_know(call: Call, settings: list[RunSettings], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "SYMBOL": "ETH/USDT, BTC/USDT",
+        "DB_BACKEND": "local",
+        "LOG_LEVEL": "debug",
+        "FUTURES_WS": "ws://127.0.0.1:1",
+        "SPOT_WS": "ws://127.0.0.1:2",
+        "DEPTH_SPEED": "none",
+    }.items():
+        monkeypatch.setenv(name, value)
+    code, _, err = call()
+    assert code == 0, err
+    (chosen,) = settings
+    assert chosen.symbols == ("ETH/USDT", "BTC/USDT")
+    assert (chosen.feed.futures_ws, chosen.feed.spot_ws) == ("ws://127.0.0.1:1", "ws://127.0.0.1:2")
+    assert chosen.feed.depth_speed_ms is None
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "named"),
+    [
+        ("c.yaml", "stpes: 3\n", ["stpes", "steps"]),
+        ("c.yaml", "- step\n", ["c.yaml"]),
+        ("c.yaml", "step: [\n", ["c.yaml"]),
+        (".env", "COLLECTOR_STPES=3\n", ["COLLECTOR_STPES", "COLLECTOR_STEPS"]),
+        (".env", "SYMBLO=BTCUSDT\n", ["SYMBLO", "SYMBOL"]),
+    ],
+)
+def test_unknown_keys_are_errors_with_a_suggestion(
+    call: Call, tmp_path: Path, file: str, text: str, named: list[str]
+) -> None:
+    (tmp_path / file).write_text(text)
+    code, _, err = call("run", *(["--config", file] if file == "c.yaml" else []))
+    assert code == 2
+    assert err.count("\n") == 1
+    for name in named:
+        assert name in err
+
+
+def test_an_unknown_variable_of_ours_is_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLLECTOR_DATADIR", "x")
+    code, _, err = call("run")
+    assert code == 2
+    assert "COLLECTOR_DATADIR" in err
+    assert "COLLECTOR_DATA_DIR" in err
+
+
+def test_the_example_settings_are_all_known(tmp_path: Path) -> None:
+    text = (ROOT / ".env.example").read_text()
+    example = tmp_path / ".env"
+    example.write_text("\n".join(line.removeprefix("#") if "=" in line else line for line in text.splitlines()))
+    load_environment_file(example, options())
+    check_environment(os.environ, options())
+
+
+def test_no_two_options_share_a_variable() -> None:
+    names = [name for option in sorted(options()) for name in variables(option)]
+    assert len(names) == len(set(names))
+
+
+def test_every_command_has_help(call: Call) -> None:
+    for command in COMMANDS:
+        code, out, _ = call(command, "--help")
+        assert code == 0
+        assert "Usage: collector" in out
+
+
+def test_configuration_errors_name_setting_value_and_mend() -> None:
+    assert str(ConfigurationError("--step", 3, "must be smaller")) == "--step 3: must be smaller"
+
+
+def test_a_full_disk_at_start(call: Call, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small tmpfs, so the full disk was not tried: {mounted.stderr.strip()}")
+    try:
+        (disk / "mine").write_bytes(b"x" * 60_000)
+        code, _, err = call("run", "--url-root", "http://127.0.0.1:9", "--data-dir", disk)
+        assert code == 2
+        assert "--data-dir" in err
+        assert str(disk) in err
+        assert err.count("\n") == 1, err
+        assert (disk / "mine").read_bytes() == b"x" * 60_000
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_dry_run_imports_neither_clouds_nor_torch_nor_parquet() -> None:
+    code = (
+        "import sys, collector.cli, collector.commands.run, collector.pipeline\n"
+        "from collector.sources.lazy_ccxt import load\n"
+        "load('binanceusdm')\n"
+        "heavy = {'torch', 'pyarrow', 'pandas', 'boto3', 'botocore', 'google.cloud', 'grpc'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
