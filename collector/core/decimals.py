@@ -162,7 +162,9 @@ def _parse(joined: bytes, count: int, kinds: Iterable[Decimals]) -> list[Ints]:
     ends = np.flatnonzero(text == _COMMA)
     if len(ends) != count or joined.translate(None, b"0123456789.,"):
         raise BadNumber("not a plain decimal number")
-    widths = np.diff(ends, prepend=-1) - 1
+    widths = np.empty(count, np.int64)
+    widths[0] = ends[0]
+    np.subtract(ends[1:], ends[:-1] + 1, out=widths[1:])
     places: list[int] = []
     dots = 0
     uniform = int(widths.max()) <= _WIDEST

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from collector.core.anchors import Request
-from collector.core.batch import Batch, Nested
+from collector.core.batch import Batch, Nested, joined
 from collector.core.book import Book
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode, event_time_ms
@@ -190,7 +190,7 @@ class Market:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
             self._ledger.rows = []
-        return batches
+        return joined(batches)
 
     def resume(self) -> Resume:
         """What the next session needs, as of the last drain."""
@@ -251,7 +251,7 @@ class Market:
         if book is not None and _crossed(book):
             depth.wrong(ended[0] * SECOND_NS, "crossed")
         elif book is not None and not book.known_to_its_best:
-            depth.out_of_step(ended[0] * SECOND_NS, "beyond known depth")
+            depth.wanted = depth.wanted or "beyond known depth"
         book = depth.book
         grid = self._grid
         bids, asks = (None, None) if book is None else (bid_buckets(book, grid), ask_buckets(book, grid))
@@ -261,7 +261,10 @@ class Market:
         mid = None if best_bid is None or best_ask is None else (best_bid + best_ask) / 2
         last = depth.last_message
         in_step = (
-            book is not None and self._connections.get("depth") is not None and "depth" not in self._ledger.open_gaps
+            book is not None
+            and book.known_to_its_best
+            and self._connections.get("depth") is not None
+            and "depth" not in self._ledger.open_gaps
         )
         for epoch in ended:
             age_ns = None if depth.last_recv_ns is None else epoch * SECOND_NS - depth.last_recv_ns

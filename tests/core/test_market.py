@@ -275,7 +275,8 @@ def test_a_best_price_beyond_the_known_depth_is_never_valid() -> None:
     driven.diff(b=levels([(price, 0) for price in known[:5]] + [(known[7], 1)]), a=[])
     driven.next_second()
     row = driven.rows("depth")[-1]
-    assert (row["valid"], row["best_bid"]) == (False, None)
+    assert (row["valid"], row["bid_coverage"]) == (False, 0)
+    assert shallow.in_step
     assert shallow.take_wanted_anchor() == "beyond known depth"
 
 
