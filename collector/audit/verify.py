@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from collector.audit.gaps import id_cover, read_gaps, time_cover
-from collector.audit.rebuild import Units, read_anchors, read_diffs, rebuild
+from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from storage_backends.interface import Backend, Market
@@ -46,7 +46,8 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ while book_ticker sent nothing since the diff before; `differing` ones contradict it.
+    differ while book_ticker sent nothing since the diff before; `differing` ones contradict it. `unreadable` ones hold
+    numbers that cannot be exact.
     """
 
     diffs: int = 0
@@ -59,6 +60,7 @@ class BookCheck(msgspec.Struct):
     anchors: int = 0
     anchor_levels: int = 0
     anchor_levels_differing: int = 0
+    unreadable: int = 0
     examples: list[dict[str, Any]] = []
 
 
@@ -125,6 +127,8 @@ def _problems(report: MarketReport) -> list[str]:
         found.append(f"epochs: {epochs.unexplained_holes} holes that no gap explains")
     if book.crossed:
         found.append(f"book: crossed after {book.crossed} diffs")
+    if book.unreadable:
+        found.append(f"book: {book.unreadable} diffs hold numbers that cannot be exact")
     if book.differing:
         found.append(f"book: differs from book_ticker after {book.differing} diffs")
     if book.anchor_levels_differing:
@@ -227,6 +231,7 @@ def _walk_books(
         chain.last_id = diff.last_id
         if step.missing is not None:
             _note_break(chain, step.missing, cover.holds(*step.missing))
+        check.unreadable += diff.stored.scale == UNREADABLE
         check.anchors += step.anchors
         check.anchor_levels += step.compared
         check.anchor_levels_differing += step.differing
