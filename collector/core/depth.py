@@ -131,10 +131,6 @@ class Depth:
         self.settle()
         self._let_anchor_go()
 
-    def out_of_step(self, recv_ns: int, reason: str) -> None:
-        """The book is unknown where it matters: a new anchor is needed."""
-        self._lose_step(recv_ns, reason)
-
     def wrong(self, recv_ns: int, reason: str) -> None:
         """The book shows itself to be wrong: a new anchor is needed, and the rows since the last are in doubt."""
         self._doubt(recv_ns, reason)

@@ -251,7 +251,7 @@ class Market:
         if book is not None and _crossed(book):
             depth.wrong(ended[0] * SECOND_NS, "crossed")
         elif book is not None and not book.known_to_its_best:
-            depth.out_of_step(ended[0] * SECOND_NS, "beyond known depth")
+            depth.wanted = depth.wanted or "beyond known depth"
         book = depth.book
         grid = self._grid
         bids, asks = (None, None) if book is None else (bid_buckets(book, grid), ask_buckets(book, grid))

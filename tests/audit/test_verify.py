@@ -15,7 +15,7 @@ from collector.store import StoreWriter
 from storage_backends.interface import Market
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS
-from tests.stores import open_local
+from tests.stores import open_local, rows
 
 CAPTURES = Path(os.environ.get("CAPTURE_DIR", Path(__file__).parents[2].parent / "shared" / "data"))
 
@@ -88,10 +88,8 @@ def test_a_price_that_was_changed(sample: Sample) -> None:
 
 def test_a_quantity_deep_in_the_book_that_was_changed(sample: Sample) -> None:
     """Quotes say nothing of it; the next snapshot does."""
-    diffs = [row for batch in sample.store.scan("diffs", MARKET) for row in batch.to_pylist()]
-    compared = max(
-        row["last_update_id"] for batch in sample.store.scan("snapshots", MARKET) for row in batch.to_pylist()
-    )
+    diffs = rows(sample.store, "diffs", MARKET)
+    compared = rows(sample.store, "snapshots", MARKET)[-1]["last_update_id"]
     newest: dict[float, int] = {}
     for row in diffs:
         if row["last_id"] <= compared:
@@ -127,7 +125,7 @@ def test_a_gap_that_is_gone_or_called_healed(sample: Sample) -> None:
 
 def test_quotes_that_are_missing_are_no_contradiction(sample: Sample) -> None:
     """A gap in the quotes alone: the newest one stored may be older than one that was missed."""
-    gaps = {row["stream"]: row for row in sample.store.scan("gaps", MARKET).__next__().to_pylist() if row["to_ns"]}
+    gaps = {row["stream"]: row for row in rows(sample.store, "gaps", MARKET) if row["to_ns"]}
     from_id = gaps["book_ticker"]["from_id"]
     lost = [update for _, update in sample.received if update > from_id][30:60]
     for file in sample.files("book_ticker"):
