@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -51,15 +51,25 @@ _DEPTH_ROW = (
 )
 
 
-class EpochRow(msgspec.Struct, frozen=True):
-    """The newest epoch in short, for whoever shows it. Sums in quote currency, over the known buckets."""
+class EpochRow(NamedTuple):
+    """The newest epoch in short, for whoever shows it."""
 
     epoch: int
     best_bid: float | None
     best_ask: float | None
-    bid_sum: float
-    ask_sum: float
+    bids: Buckets | None
+    asks: Buckets | None
     valid: bool
+
+    @property
+    def bid_sum(self) -> float:
+        """What the known buckets of the bids hold, in quote currency."""
+        return _total(self.bids)
+
+    @property
+    def ask_sum(self) -> float:
+        """What the known buckets of the asks hold, in quote currency."""
+        return _total(self.asks)
 
 
 class Market:
@@ -289,7 +299,7 @@ class Market:
             )
             self._depth_buckets.append((bids, asks))
         self._last_epoch = ended[-1]
-        self.latest = EpochRow(ended[-1], best_bid, best_ask, _total(bids), _total(asks), valid)
+        self.latest = EpochRow(ended[-1], best_bid, best_ask, bids, asks, valid)
 
 
 def _crossed(book: Book) -> bool:
