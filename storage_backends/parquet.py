@@ -122,7 +122,7 @@ def _options(table: Table) -> dict[str, Any]:
             dictionary.append(path)
     return {
         "compression": "zstd",
-        "compression_level": 3 if any(pa.types.is_list(field.type) for field in table.schema) else 6,
+        "compression_level": 1 if any(pa.types.is_list(field.type) for field in table.schema) else 6,
         "use_dictionary": dictionary,
         "dictionary_pagesize_limit": _DICTIONARY_BYTES,
         "column_encoding": encodings,
