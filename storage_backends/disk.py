@@ -4,9 +4,9 @@ A file is written under a hidden name in its own folder, fsynced, linked to its 
 never replaces: a name is taken once. The hidden file is locked while its writer lives, so that another writer can tell
 a leftover from work in progress.
 
-A listing of a folder is of one moment as far as `remove` goes: listing takes the folder's own lock shared, removing takes
-it alone. So whoever puts a new file in the place of others, and then removes those, is seen to have done both or only
-the first: no listing misses the old files and the new one.
+A listing of a folder is of one moment as far as `remove` goes: listing takes the folder's own lock shared, removing
+takes it alone. So whoever puts a new file in the place of others, and then removes those, is seen to have done both or
+only the first: no listing misses the old files and the new one.
 """
 
 from __future__ import annotations
@@ -96,16 +96,24 @@ def write_new(path: Path, payload: memoryview) -> bool:
 
 
 class UnfinishedFile(io.RawIOBase):
-    """A hidden file on its way to a name; for one writer, from start to end."""
+    """A hidden file on its way to a name; for one writer, from start to end.
+
+    What is written after it was closed goes nowhere: a library that flushes when it is collected would otherwise write
+    to whatever file has the descriptor's number by then.
+    """
 
     def __init__(self, hidden: Path, descriptor: int) -> None:
         super().__init__()
         self._hidden = hidden
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
         self._written = 0
 
     def writable(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        assert self._descriptor is not None
+        return self._descriptor
 
     def tell(self) -> int:
         return self._written
@@ -113,13 +121,19 @@ class UnfinishedFile(io.RawIOBase):
     def write(self, payload: Buffer, /) -> int:
         """Writes all of `payload`; an OSError is the system's own."""
         view = memoryview(payload).cast("B")
+        if self._descriptor is not None:
+            _write_all(self._descriptor, view)
         self._written += len(view)
-        _write_all(self._descriptor, view)
         return len(view)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def publish(self, path: Path) -> bool:
         """Makes what was written durable under `path`, in the same folder. False, and nothing touched, when taken."""
-        _fsync(self._descriptor, self._hidden)
+        _fsync(self.fileno(), self._hidden)
         return _publish(self._hidden, path)
 
 
@@ -131,21 +145,15 @@ def unfinished(hidden: Path) -> Iterator[UnfinishedFile]:
         BackendError: as `translate` says, for every OSError within the block too.
     """
     try:
-        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with contextlib.closing(UnfinishedFile(hidden, _open_alone(hidden))) as file:
+            try:
+                os.ftruncate(file.fileno(), 0)
+                yield file
+            finally:
+                with contextlib.suppress(OSError):
+                    hidden.unlink(missing_ok=True)
     except OSError as error:
         raise translate(error, hidden) from error
-    try:
-        _lock(descriptor, hidden)
-        try:
-            os.ftruncate(descriptor, 0)
-            yield UnfinishedFile(hidden, descriptor)
-        finally:
-            with contextlib.suppress(OSError):
-                hidden.unlink(missing_ok=True)
-    except OSError as error:
-        raise translate(error, hidden) from error
-    finally:
-        os.close(descriptor)
 
 
 def names(folder: Path) -> list[str]:
@@ -156,7 +164,7 @@ def names(folder: Path) -> list[str]:
     """
     try:
         with _folder_lock(folder, fcntl.LOCK_SH) as descriptor:
-            return sorted(os.listdir(descriptor))
+            return sorted(os.listdir(descriptor))  # noqa: PTH208  of what is locked, not of what has the name now
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -305,6 +313,22 @@ def _folder_lock(folder: Path, kind: int) -> Iterator[int]:
                 raise
         yield descriptor
     finally:
+        os.close(descriptor)
+
+
+def _open_alone(hidden: Path) -> int:
+    """A locked descriptor of `hidden`, which has no other name."""
+    while True:
+        descriptor = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            _lock(descriptor, hidden)
+            if os.fstat(descriptor).st_nlink == 1:
+                return descriptor
+            # Its writer died after linking it to its name: what is written here would be written there.
+            hidden.unlink()
+        except BaseException:
+            os.close(descriptor)
+            raise
         os.close(descriptor)
 
 
