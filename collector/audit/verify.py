@@ -46,8 +46,8 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ where book_ticker has nothing to say: it sent nothing since the diff before, or what it sent is in a gap or
-    was not yet there when collecting ended. `differing` ones contradict it.
+    differ where book_ticker has nothing to say: it sent nothing since the update that the diff follows on, or what it
+    sent is in a gap or was not yet there when collecting ended. `differing` ones contradict it.
     """
 
     diffs: int = 0
@@ -185,9 +185,10 @@ def _walk_epochs(
             interval[session] = min(after - before, interval.get(session, after - before))
     check.interval_s = min(interval.values(), default=None)
     for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, None):
-        if after - before == (check.interval_s if session is None else interval[session]):
+        step = (check.interval_s or 1) if session is None else interval[session]
+        if after - before == step:
             continue
-        if (between if session is None else cover).holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        if (between if session is None else cover).holds((before + step) * SECOND_NS, (after - step) * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
@@ -236,7 +237,6 @@ def _walk_books(
         read_anchors(backend, market, units, start_ns, end_ns),
         units,
     )
-    previous = 0
     for step in steps:
         diff, book = step.diff, step.book
         chain.rows += 1
@@ -260,7 +260,7 @@ def _walk_books(
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
-                elif update_id <= previous or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
+                elif update_id <= diff.link or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
                     check.unreported += 1
                 else:
                     check.differing += 1
@@ -273,7 +273,6 @@ def _walk_books(
                                 "update_id": update_id,
                             }
                         )
-        previous = diff.last_id
     check.diffs = chain.rows
     return chain
 
