@@ -44,7 +44,10 @@ def compact(
     events; what is deleted is said first, and is a row of `events`. Exit code 1 when something had to stay as it was,
     or when more is used than the budget with nothing left to delete.
     """
+    from collector.lean_pyarrow import without_pandas
     from storage_backends.open import open_days
+
+    without_pandas()
 
     clock = SystemClock()
     date = today(clock)
