@@ -379,8 +379,10 @@ class Pipeline:
         await asyncio.gather(*(venue.feed.close() for venue in self._venues))
         try:
             if feeds and not self._failed:
+                unspoken = bool(self._refusals)
                 await self._commit()
-                if self._refusals:
+                if unspoken or self._refusals:
+                    # The first one made gaps of what was refused; they want to be stored too.
                     await self._commit()
             await self._drain()
         finally:
