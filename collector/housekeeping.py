@@ -145,7 +145,7 @@ class Housekeeping:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        if code not in (0, 1):
+        if code not in (0, 1) or not said:
             self._say("compact_failed", last or f"exit code {code}")
             return
         for problem in msgspec.json.decode(said)["problems"]:

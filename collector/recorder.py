@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -180,7 +181,7 @@ class Recorder:
             self._by_connection.setdefault(connection, message.s)
         live.message(recv_ns, message, text)
         self._ask(message.s, live)
-        return Stream(message.s, _FEED_CHANNEL[channel], "")
+        return _stream(message.s, channel)
 
     def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
         for symbol, channels in self._by_symbol(streams).items():
@@ -260,3 +261,9 @@ class Recorder:
 
 
 _FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
+
+
+@cache
+def _stream(symbol: str, table: str) -> Stream:
+    """What a frame belongs to, in the feed's words."""
+    return Stream(symbol, _FEED_CHANNEL[table], "")

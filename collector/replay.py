@@ -106,8 +106,9 @@ class Replay:
         if running is None:
             return
         market = running.market
-        if isinstance(message, DepthUpdate) and self._exchange_of(path) is None:
-            _check_kind(path, message, market.session)
+        odd = isinstance(message, DepthUpdate) and (message.pu is None) == market.session.futures
+        if odd and self._exchange_of(path) is None:
+            raise _other_kind(path, market.session)
         if market.connection(message.channel) is None:
             market.apply(line.recv_ns, Opened(1, [message.channel]))
         market.message(line.recv_ns, message, line.data)
@@ -180,13 +181,9 @@ class Replay:
             self.emit(session.exchange, session.symbol, running.market.drain())
 
 
-def _check_kind(path: Path, message: DepthUpdate, session: SessionStarted) -> None:
-    """Refuses a spot market replayed as futures, or the other way round: its ids would mean something else."""
-    if session.futures and message.pu is None:
-        raise ConfigurationError(
-            "--exchange", session.exchange, f"{path} holds a spot market: name it, as in --exchange binance"
-        )
-    if not session.futures and message.pu is not None:
-        raise ConfigurationError(
-            "--exchange", session.exchange, f"{path} holds a futures market: name it, as in --exchange binanceusdm"
-        )
+def _other_kind(path: Path, session: SessionStarted) -> ConfigurationError:
+    """A spot market would be replayed as futures, or the other way round; its ids would mean something else."""
+    kind, named = ("spot", "binance") if session.futures else ("futures", "binanceusdm")
+    return ConfigurationError(
+        "--exchange", session.exchange, f"{path} holds a {kind} market: name it, as in --exchange {named}"
+    )

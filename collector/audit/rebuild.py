@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _LISTS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
+UNREADABLE = -1
+"""The scale of a row whose numbers no 15 digits hold, which the collector does not write."""
+
 _NO_LEVELS: Ints = np.empty(0, np.int64)
 _NO_CHANGE = Change(_NO_LEVELS, _NO_LEVELS, _NO_LEVELS, _NO_LEVELS)
 
@@ -187,12 +190,22 @@ def _levels(rows: pa.RecordBatch, units: Units) -> Iterator[StoredLevels]:
             yield StoredLevels(change, places, scale)
             continue
         lists = [values[span] for span, (_, values) in zip(spans, flat, strict=True)]
+        yield _parse_alone(lists, units)
+
+
+def _parse_alone(lists: list[NDArray[np.float64]], units: Units) -> StoredLevels:
+    """One row, if it must be on a scale that begins with it."""
+    try:
+        change = _parse(lists, units)
+    except BadNumber:
+        fresh = Units()
         try:
-            change = _parse(lists, units)
+            _parse(lists, fresh)
         except BadNumber:
-            units.begin()
-            change = _parse(lists, units)
-        yield StoredLevels(change, units.places, units.scale)
+            return StoredLevels(_NO_CHANGE, units.places, UNREADABLE)
+        units.begin()
+        change = _parse(lists, units)
+    return StoredLevels(change, units.places, units.scale)
 
 
 def _parse(lists: list[NDArray[np.float64]], units: Units) -> Change:

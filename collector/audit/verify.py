@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from collector.audit.gaps import id_cover, read_gaps, time_cover
-from collector.audit.rebuild import Units, read_anchors, read_diffs, rebuild
+from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from storage_backends.interface import Backend, Market
@@ -48,6 +48,7 @@ class BookCheck(msgspec.Struct):
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
     differ where book_ticker has nothing to say: it sent nothing since the update that the diff follows on, or what it
     sent is in a gap or was not yet there when collecting ended. `differing` ones contradict it.
+    `unreadable` ones hold numbers that cannot be exact.
     """
 
     diffs: int = 0
@@ -60,6 +61,7 @@ class BookCheck(msgspec.Struct):
     anchors: int = 0
     anchor_levels: int = 0
     anchor_levels_differing: int = 0
+    unreadable: int = 0
     examples: list[dict[str, Any]] = []
 
 
@@ -126,6 +128,8 @@ def _problems(report: MarketReport) -> list[str]:
         found.append(f"epochs: {epochs.unexplained_holes} holes that no gap explains")
     if book.crossed:
         found.append(f"book: crossed after {book.crossed} diffs")
+    if book.unreadable:
+        found.append(f"book: {book.unreadable} diffs hold numbers that cannot be exact")
     if book.differing:
         found.append(f"book: differs from book_ticker after {book.differing} diffs")
     if book.anchor_levels_differing:
@@ -244,6 +248,7 @@ def _walk_books(
         chain.last_id = diff.last_id
         if step.missing is not None:
             _note_break(chain, step.missing, cover.holds(*step.missing))
+        check.unreadable += diff.stored.scale == UNREADABLE
         check.anchors += step.anchors
         check.anchor_levels += step.compared
         check.anchor_levels_differing += step.differing

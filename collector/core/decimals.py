@@ -107,6 +107,8 @@ def parse_column(texts: Sequence[str], decimals: Decimals) -> Fixed:
         BadNumber: at least one of the texts is no plain decimal, or does not fit. Nothing grew.
     """
     joined = (",".join(texts) + ",").encode() if texts else b""
+    if joined.translate(None, _DIGITS + b","):
+        raise BadNumber("not a plain decimal number")
     (units,) = _parse(joined, len(texts), (decimals,))
     assert decimals.places is not None or not texts
     return Fixed(units, decimals.places or 0)
@@ -153,14 +155,17 @@ def _count(shape: bytes) -> int:
 
 
 def _parse(joined: bytes, count: int, kinds: Iterable[Decimals]) -> list[Ints]:
-    """`count` numbers, each followed by a comma, that take turns in being of one of `kinds`."""
+    """`count` numbers, each followed by a comma, that take turns in being of one of `kinds`.
+
+    `joined` holds nothing but digits, dots and commas.
+    """
     kinds = tuple(kinds)
     turns = len(kinds)
     if count == 0:
         return [np.empty(0, np.int64) for _ in kinds]
     text = np.frombuffer(joined, np.uint8)
     ends = np.flatnonzero(text == _COMMA)
-    if len(ends) != count or joined.translate(None, b"0123456789.,"):
+    if len(ends) != count:
         raise BadNumber("not a plain decimal number")
     widths = np.empty(count, np.int64)
     widths[0] = ends[0]

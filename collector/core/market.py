@@ -297,7 +297,10 @@ def _crossed(book: Book) -> bool:
 
 
 def _total(buckets: Buckets | None) -> float:
-    return 0.0 if buckets is None else float(np.nansum(buckets.values, dtype=np.float64))
+    if buckets is None:
+        return 0.0
+    values = buckets.values
+    return float(values[~np.isnan(values)].sum(dtype=np.float64))
 
 
 def _depth_batch(rows: list[tuple[Any, ...]], buckets: list[tuple[Buckets | None, Buckets | None]]) -> Batch:

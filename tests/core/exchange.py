@@ -77,6 +77,18 @@ class Exchange:
             "m": self._chance.random() < 0.5,
         }
 
+    def ticker(self) -> dict[str, Any]:
+        """The best quotes of now."""
+        bid, ask = max(self.bids), min(self.asks)
+        return {
+            "u": self.last_id,
+            "s": "BTCUSDT",
+            "b": f"{bid / 100:.2f}",
+            "B": f"{self.bids[bid] / 1000:.3f}",
+            "a": f"{ask / 100:.2f}",
+            "A": f"{self.asks[ask] / 1000:.3f}",
+        }
+
     def snapshot(self, limit: int = 1000, at: int | None = None) -> bytes:
         """The REST answer for the book of now, or after an earlier update."""
         at = self.last_id if at is None else at

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.core.batch import JOINED_ROWS, Batch, Fixed, Nested, joined
@@ -39,6 +39,7 @@ def gaps(number: int) -> Batch:
 LEVELS = st.lists(st.lists(st.integers(0, 10**12), max_size=3), min_size=1, max_size=4)
 
 
+@settings(deadline=None)  # the first conversion imports half of pyarrow
 @given(st.lists(st.one_of(st.tuples(LEVELS, st.integers(0, 3)), st.none()), max_size=12))
 def test_the_rows_of_each_table_stay_in_order(parts: list[tuple[list[list[int]], int] | None]) -> None:
     batches = [gaps(at) if part is None else diffs(at * 10, *part) for at, part in enumerate(parts)]

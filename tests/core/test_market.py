@@ -265,19 +265,21 @@ def test_a_crossed_book_is_never_valid() -> None:
     assert [gap["reason"] for gap in driven.rows("gaps")] == ["crossed"]
 
 
-def test_a_best_price_beyond_the_known_depth_is_never_valid() -> None:
+def test_a_best_price_beyond_the_known_depth_is_asked_about() -> None:
     driven = Driven()
     known = sorted(driven.exchange.bids, reverse=True)
-    shallow = Market(START_NS, session(futures=True))
-    driven.market = shallow
+    driven.market = Market(START_NS, session(futures=True))
     driven.apply(Opened(1, ["depth", "trades"]))
     driven.anchor(limit=5)
     driven.diff(b=levels([(price, 0) for price in known[:5]] + [(known[7], 1)]), a=[])
+    driven.market.take_wanted_anchor()
     driven.next_second()
     row = driven.rows("depth")[-1]
-    assert (row["valid"], row["bid_coverage"]) == (False, 0)
-    assert shallow.in_step
-    assert shallow.take_wanted_anchor() == "beyond known depth"
+    assert not row["valid"]
+    assert row["best_bid"] == known[7] / 100
+    assert row["bid_coverage"] == 0
+    assert set(row["bid_buckets"]) == {"nan"}
+    assert driven.market.take_wanted_anchor() == "beyond known depth"
 
 
 def test_valid_needs_a_connection_no_gap_and_a_fresh_book() -> None:

@@ -213,7 +213,8 @@ def test_ten_seconds_cut_out_are_one_gap_and_no_wrong_book(futures: Replayed, tm
     after = book(store, last_ns, check=anchored)
     if anchored:
         assert found["rebuilt"] == 9017 - len(lost)
-        assert all(row["valid"] for row in later)
+        # For three seconds the price is below all that the anchor held: what is best there, nobody knows.
+        assert [row["bid_coverage"] for row in later if not row["valid"]] == [0.0] * 3
         compared = 0
         for row in later:
             other = whole[row["epoch"]]
