@@ -54,6 +54,7 @@ class Venue:
         self.recorder = Recorder(self.markets, self._request_anchor)
         self._settings = settings
         self._clock = clock
+        self._progress_ns = 0
         self.feed = BinanceFeed(
             exchange,
             settings.symbols,
@@ -102,7 +103,9 @@ class Venue:
         self.feed.request_anchor(symbol, reason)
 
     def _show_progress(self, synced: int, total: int) -> None:
-        if total > 1:
+        now_ns = self._clock.now_ns()
+        if total > 1 and (synced == total or now_ns - self._progress_ns >= SECOND_NS):
+            self._progress_ns = now_ns
             click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
 
 
