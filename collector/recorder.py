@@ -17,6 +17,7 @@ from collector.core.inputs import (
     CollectorInput,
     Note,
     Opened,
+    Resume,
     SessionStarted,
     SessionStopped,
     Verbatim,
@@ -35,7 +36,10 @@ _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]{1,64})"')
 
 
 class LiveMarket:
-    """One market while it runs, with its capture when there is one."""
+    """One market while it runs, with its capture when there is one.
+
+    `state` is a `Resume` in JSON: what the next session needs, as of the last drain.
+    """
 
     def __init__(
         self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
@@ -45,6 +49,7 @@ class LiveMarket:
         self._session = session
         self._streams = streams
         self._capture = capture
+        self.state = msgspec.json.encode(session.resume or Resume())
         self.market = self._begin(start_ns, session)
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
@@ -90,7 +95,13 @@ class LiveMarket:
     def drain(self) -> list[Batch]:
         """All rows since the last drain."""
         rows, self.clock_rows = self.clock_rows, []
-        return rows + self.market.drain()
+        try:
+            rows += self.market.drain()
+        except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
+            self._begin_anew(self.market.resume().last_ns, error)
+            rows += self.market.drain()
+        self.state = msgspec.json.encode(self.market.resume())
+        return rows
 
     def close(self) -> None:
         """Ends the capture."""
@@ -105,9 +116,12 @@ class LiveMarket:
         return Market(start_ns, session)
 
     def _begin_anew(self, recv_ns: int, error: Exception) -> None:
-        """A fault of ours in this market must not end the others: it starts again from what it remembers."""
+        """A fault of ours in this market must not end the others: it starts again from the last drain.
+
+        Rows since then are lost with the old state, so the gap reaches back to it.
+        """
         log.exception("%s failed and begins anew", self.name)
-        session = msgspec.structs.replace(self._session, resume=self.market.resume())
+        session = msgspec.structs.replace(self._session, resume=msgspec.json.decode(self.state, type=Resume))
         self.market = self._begin(recv_ns, session)
         self.apply(recv_ns, Note("internal_error", repr(error)))
 
