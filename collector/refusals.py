@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused
 from storage_backends.interface import Market
 
@@ -31,20 +32,23 @@ class Refusals:
     def add(self, batches: Iterable[tuple[Market, Batch]], reason: str) -> None:
         """Takes note of what is lost with `batches`, which must not be of `KEPT` tables."""
         for market, batch in batches:
-            if batch.table not in _STREAMS:
-                continue
-            stream, ident, at = _STREAMS[batch.table]
-            ids = [int(one) for one in batch.columns[ident]]  # type: ignore[union-attr]
-            times = [int(one) for one in batch.columns[at]]  # type: ignore[union-attr]
-            first, last = _first_missing(batch, ids), max(ids)
-            known = self._ranges.get((market, stream))
-            if known is None:
-                self._ranges[market, stream] = Refused(stream, reason, first, last, min(times), max(times))
-            else:
-                assert known.from_id is not None
-                assert known.to_id is not None
-                known.from_id, known.to_id = min(known.from_id, first), max(known.to_id, last)
-                known.from_ns, known.to_ns = min(known.from_ns, *times), max(known.to_ns, *times)
+            if batch.table == "depth":
+                # An epoch stands for no message, but its row is missing too.
+                times = [int(epoch) * SECOND_NS for epoch in batch.columns["epoch"]]  # type: ignore[union-attr]
+                self._widen(market, Refused("depth", reason, None, None, min(times), max(times)))
+            elif batch.table in _STREAMS:
+                stream, ident, at = _STREAMS[batch.table]
+                ids = [int(one) for one in batch.columns[ident]]  # type: ignore[union-attr]
+                times = [int(one) for one in batch.columns[at]]  # type: ignore[union-attr]
+                first = _first_missing(batch, ids)
+                self._widen(market, Refused(stream, reason, first, max(ids), min(times), max(times)))
+
+    def _widen(self, market: Market, more: Refused) -> None:
+        known = self._ranges.setdefault((market, more.stream), more)
+        if more.from_id is not None and more.to_id is not None:
+            known.from_id = more.from_id if known.from_id is None else min(known.from_id, more.from_id)
+            known.to_id = more.to_id if known.to_id is None else max(known.to_id, more.to_id)
+        known.from_ns, known.to_ns = min(known.from_ns, more.from_ns), max(known.to_ns, more.to_ns)
 
     def take(self) -> list[tuple[Market, Refused]]:
         """All ranges so far; forgets them."""
