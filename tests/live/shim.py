@@ -22,7 +22,9 @@ def stalled_sink() -> None:
 
     def slow(self: Journal, *args: Any) -> None:
         if next(calls) == 3:
+            print("the sink stalls", flush=True)
             time.sleep(5)
+            print("the sink goes on", flush=True)
         commit(self, *args)
 
     Journal.commit = slow  # type: ignore[method-assign]
