@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import msgspec
 
@@ -36,10 +37,7 @@ _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]{1,64})"')
 
 
 class LiveMarket:
-    """One market while it runs, with its capture when there is one.
-
-    `state` is a `Resume` in JSON: what the next session needs, as of the last drain.
-    """
+    """One market while it runs, with its capture when there is one."""
 
     def __init__(
         self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
@@ -47,9 +45,10 @@ class LiveMarket:
         self.name = name
         self.clock_rows: list[Batch] = []
         self._session = session
+        self._rows: list[Batch] = []  # of a market that failed
+        self._remembered = session.resume
         self._streams = streams
         self._capture = capture
-        self.state = msgspec.json.encode(session.resume or Resume())
         self.market = self._begin(start_ns, session)
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
@@ -69,11 +68,12 @@ class LiveMarket:
             self._begin_anew(recv_ns, error)
 
     def anchor(self, recv_ns: int, text: bytes) -> None:
-        """Hands a snapshot to the market; what is none goes into quarantine."""
+        """Hands a snapshot to the market; what a capture line cannot hold goes there as `Verbatim`."""
         try:
+            text = text.strip()
             decode_rest_book(text)
             if self._capture is not None:
-                self._capture.write_snapshot(recv_ns, text.strip())
+                self._capture.write_snapshot(recv_ns, text)
         except OSError as error:
             self._stop_capture(recv_ns, error)
         except ValueError:
@@ -94,13 +94,12 @@ class LiveMarket:
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain."""
-        rows, self.clock_rows = self.clock_rows, []
         try:
-            rows += self.market.drain()
+            self._drain()
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(self.market.resume().last_ns, error)
-            rows += self.market.drain()
-        self.state = msgspec.json.encode(self.market.resume())
+        rows, self._rows = self.clock_rows + self._rows, []
+        self.clock_rows = []
         return rows
 
     def close(self) -> None:
@@ -115,13 +114,23 @@ class LiveMarket:
         self._write(start_ns, session)
         return Market(start_ns, session)
 
-    def _begin_anew(self, recv_ns: int, error: Exception) -> None:
-        """A fault of ours in this market must not end the others: it starts again from the last drain.
+    def _drain(self) -> None:
+        """Rows and what is remembered, both or neither."""
+        self._rows += self.market.drain()
+        # A copy: the market goes on writing in its own.
+        self._remembered = msgspec.json.decode(msgspec.json.encode(self.market.resume()), type=Resume)
 
-        Rows since then are lost with the old state, so the gap reaches back to it.
+    def _begin_anew(self, recv_ns: int, error: Exception) -> None:
+        """A fault of ours in this market must not end the others: it starts again from what it remembers.
+
+        Rows that it cannot give any more lie in the gap since the last drain.
         """
-        log.exception("%s failed and begins anew", self.name)
-        session = msgspec.structs.replace(self._session, resume=msgspec.json.decode(self.state, type=Resume))
+        log.error("%s failed and begins anew", self.name, exc_info=error)
+        try:
+            self._drain()
+        except Exception as again:  # noqa: BLE001  then the last drain counts
+            log.warning("%s lost its rows since the last drain, which will be a gap: %s", self.name, again)
+        session = msgspec.structs.replace(self._session, resume=self._remembered)
         self.market = self._begin(recv_ns, session)
         self.apply(recv_ns, Note("internal_error", repr(error)))
 
@@ -166,7 +175,7 @@ class Recorder:
             self._by_connection.setdefault(connection, message.s)
         live.message(recv_ns, message, text)
         self._ask(message.s, live)
-        return Stream(message.s, _FEED_CHANNEL[channel], "")
+        return _stream(message.s, channel)
 
     def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
         for symbol, channels in self._by_symbol(streams).items():
@@ -212,8 +221,9 @@ class Recorder:
     def event(self, now_ns: int, symbol: str | None, kind: str, detail: str) -> None:
         if self._stopped:
             return
-        for live in self._markets.values() if symbol is None else [self._markets[symbol]]:
-            live.apply(now_ns, Note(kind, detail))
+        for name, live in self._markets.items():
+            if symbol in (None, name):  # or of a market of an earlier session, that is not collected any more
+                live.apply(now_ns, Note(kind, detail))
 
     def stop(self, now_ns: int, reason: str) -> None:
         """The session ends: nothing is taken from here on."""
@@ -245,3 +255,9 @@ class Recorder:
 
 
 _FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
+
+
+@cache
+def _stream(symbol: str, table: str) -> Stream:
+    """What a frame belongs to, in the feed's words."""
+    return Stream(symbol, _FEED_CHANNEL[table], "")

@@ -1,223 +1,209 @@
-"""Between feed and markets: what comes is a row, in quarantine or a duplicate; a bug in one market is a gap."""
+"""From a feed's calls to markets: no market in another's way, and nothing lost where one fails."""
 
 from __future__ import annotations
 
-import itertools
-import os
-import random
-from collections import Counter
+import logging
+from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
+from collector.clock import ManualClock
 from collector.core.batch import Batch
-from collector.core.inputs import Opened, Resume, SessionStarted
-from collector.core.market import Market
+from collector.core.depth import Depth
+from collector.core.inputs import SessionStarted, Tick
+from collector.core.market import Market as Core
 from collector.recorder import LiveMarket, Recorder
+from collector.replay import Replay
+from collector.sources.capture import CaptureWriter
+from collector.sources.feed import Stream
+from tests.core.exchange import SECOND, START_NS, Exchange, text
+from tests.core.script import tables
 
-START_NS = 1_795_000_000 * 10**9
-STREAMS = {"depth": "d", "trades": "a", "raw_trades": "t", "book_ticker": "b"}
-ID_COLUMNS = {"diffs": "last_id", "trades": "agg_trade_id", "raw_trades": "trade_id", "book_ticker": "update_id"}
-
-
-def live_market(*, futures: bool, symbol: str = "BTCUSDT") -> LiveMarket:
-    session = SessionStarted(
-        exchange="binanceusdm" if futures else "binance",
-        symbol=symbol,
-        futures=futures,
-        channels=tuple(STREAMS),
-    )
-    live = LiveMarket(session, symbol, STREAMS, START_NS, None)
-    live.apply(START_NS, Opened(1, list(STREAMS)))
-    return live
+NAMES = {"depth": "btcusdt@depth@100ms", "trades": "btcusdt@aggTrade"}
 
 
-class Frames:
-    """Sound frames of one market, each stream counting on."""
-
-    def __init__(self, *, futures: bool) -> None:
-        self._futures = futures
-        self._numbers = itertools.count(1000)
-
-    def next(self) -> bytes:
-        one = next(self._numbers)
-        event_ms = START_NS // 10**6 + one
-        price, times = f"{60_000 + one % 50}.10", {"E": event_ms, "T": event_ms}
-        kind = one % 4
-        if kind == 0:
-            ids: dict[str, Any] = {"U": one - 3, "u": one}
-            if self._futures:
-                ids["pu"] = one - 4
-            levels = {"b": [[price, "1.500"]], "a": [[f"{60_100 + one % 50}.20", "0.000"], ["60200.00", "2.250"]]}
-            message: dict[str, Any] = {"e": "depthUpdate", "s": "BTCUSDT", **times, **ids, **levels}
-        elif kind == 1:
-            a = one // 4
-            message = {"e": "aggTrade", "s": "BTCUSDT", "a": a, "p": price, "q": "0.010", "f": a, "l": a, "m": True}
-            message |= times
-        elif kind == 2:
-            message = {"e": "trade", "s": "BTCUSDT", "t": one // 4, "p": price, "q": "0.010", "m": False, **times}
-        else:
-            message = {"e": "bookTicker", "s": "BTCUSDT", "u": one, "b": price, "B": "1", "a": "60100.00", "A": "2"}
-        return msgspec.json.encode(message)
+def streams(symbol: str) -> list[Stream]:
+    return [Stream(symbol, channel, f"{symbol.lower()}@{channel}") for channel in ("depth", "aggTrade")]
 
 
-_PIECES = (b'"', b"[", b"]", b"{", b"}", b",", b":", b"null", b"-1", b"1e400", b"NaN", b"1.", b"\\u0000", b"\xff", b"0")
-_FIELDS = (b'"u"', b'"U"', b'"pu"', b'"E"', b'"a"', b'"b"', b'"p"', b'"q"', b'"t"', b'"s"', b'"e"', b'"T"')
+class Feed:
+    """Two markets on one connection, driven by hand."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.exchanges = {
+            symbol: Exchange(futures=True, seed=number) for number, symbol in enumerate(("AUSDT", "BUSDT"))
+        }
+        self.clock = ManualClock(START_NS)
+        self.markets = {
+            symbol: LiveMarket(
+                SessionStarted(
+                    exchange="binanceusdm", symbol=symbol, futures=True, channels=("depth", "trades"), resume=None
+                ),
+                symbol,
+                NAMES,
+                START_NS,
+                None if folder is None else CaptureWriter(folder, "binanceusdm", symbol, self.clock),
+            )
+            for symbol in self.exchanges
+        }
+        self.recorder = Recorder(self.markets, lambda symbol, reason: self.asked.append((symbol, reason)))
+        self.rows: dict[str, list[Batch]] = {symbol: [] for symbol in self.exchanges}
+        self.recorder.opened(START_NS, 1, [*streams("AUSDT"), *streams("BUSDT")])
+
+    @property
+    def now(self) -> int:
+        return self.clock.now_ns()
+
+    def diff(self, symbol: str, **changes: Any) -> int:
+        self.clock.advance(0.1)
+        message = self.exchanges[symbol].diff(self.now) | {"s": symbol} | changes
+        assert self.recorder.frame(self.now, 1, text(message)) == Stream(symbol, "depth", "")
+        return int(message["u"])
+
+    def anchor(self, symbol: str, body: bytes | None = None) -> None:
+        self.recorder.anchor_requested(self.now, symbol, "test")
+        self.clock.advance(0.01)
+        body = self.exchanges[symbol].snapshot() if body is None else body
+        self.recorder.anchor(self.now, symbol, self.now, "test", 1000, body)
+
+    def drained(self, symbol: str) -> dict[str, list[dict[str, Any]]]:
+        self.rows[symbol] += self.markets[symbol].drain()
+        return tables(self.rows[symbol])
 
 
-def mutate(frame: bytes, chance: random.Random) -> bytes:
-    """`frame` after one to three small damages."""
-    for _ in range(chance.randint(1, 3)):
-        at = chance.randrange(len(frame) + 1) if frame else 0
-        match chance.randrange(8):
-            case 0:
-                frame = frame[:at] + bytes([chance.randrange(256)]) + frame[at + 1 :]
-            case 1:
-                frame = frame[:at] + frame[at + chance.randint(1, 8) :]
-            case 2:
-                frame = frame[:at] + chance.choice(_PIECES) + frame[at:]
-            case 3:
-                frame = frame[:at]
-            case 4:
-                frame = frame[:at] + frame[max(0, at - 12) :]
-            case 5:
-                frame = frame.replace(chance.choice(_FIELDS), chance.choice(_FIELDS), 1)
-            case 6:
-                digits = [i for i, byte in enumerate(frame) if 48 <= byte <= 57]
-                if digits:
-                    i = chance.choice(digits)
-                    frame = frame[:i] + b"%d" % chance.choice((0, 9, 10**6, 2**63, 10**20)) + frame[i + 1 :]
-            case _:
-                frame = frame.replace(b'"1', chance.choice((b'"-1', b'"', b'"0x1', b'" 1', b'"1_', b'"1e')), 1)
-    return frame
+class Bug(Exception):
+    """Something that nobody thought of."""
 
 
-def snapshot(update_id: int) -> bytes:
-    bids, asks = [["60000.10", "1.000"]], [["60300.10", "1.000"]]
-    return msgspec.json.encode({"lastUpdateId": update_id, "bids": bids, "asks": asks})
+def break_once(monkeypatch: pytest.MonkeyPatch, owner: type, method: str) -> None:
+    original = getattr(owner, method)
+    left = [1]
+
+    def broken(self: Any, *arguments: Any, **named: Any) -> Any:
+        if left:
+            left.pop()
+            raise Bug
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(owner, method, broken)
 
 
-def feed_mutated(count: int, seed: int, *, futures: bool) -> Counter[str]:
-    """Takes `count` frames, nine of ten damaged; every one must be found again. Gives how many went where."""
-    chance, frames = random.Random(seed), Frames(futures=futures)
-    live = live_market(futures=futures)
-    wanted: list[str] = []
-    recorder = Recorder({"BTCUSDT": live}, lambda symbol, reason: wanted.append(reason))
-    went: Counter[str] = Counter()
-    now_ns = START_NS
-    for number in range(1, count + 1):
-        now_ns += 1_000_000
-        frame = frames.next()
-        if chance.random() < 0.9:
-            frame = mutate(frame, chance)
-        text: str | bytes = frame
-        if chance.random() < 0.8:
-            text = frame.decode("utf-8", "replace")
-        recorder.frame(now_ns, 1, text)
-        if wanted:
-            wanted.clear()
-            recorder.anchor_requested(now_ns, "BTCUSDT", "test")
-            body = snapshot(number + 1000)
-            recorder.anchor(now_ns, "BTCUSDT", now_ns, "test", 1000, mutate(body, chance) if number % 3 else body)
-        if number % 500 == 0 or number == count:
-            for batch in live.drain():
-                went[batch.table] += batch.rows
-                if batch.table == "events":
-                    names = ("kind", "stream", "connection")
-                    for kind, stream, connection in zip(*(batch.columns[name] for name in names), strict=True):  # type: ignore[arg-type]
-                        went["internal_error"] += kind == "internal_error"
-                        # Connection 0 and stream snapshots are snapshots that were damaged.
-                        went["quarantine"] += kind == "quarantine" and connection == 1 and stream != "snapshots"
-    went["duplicates"] = sum(live.market.counts.get(f"{table} duplicates", 0) for table in ID_COLUMNS)
-    return went
+@pytest.mark.parametrize("method", ["message", "anchor", "apply"])
+def test_a_market_that_fails_keeps_its_rows_and_begins_anew(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+    feed = Feed()
+    feed.diff("AUSDT")
+    kept = [feed.diff("BUSDT"), feed.diff("BUSDT")]
+    break_once(monkeypatch, Core, method)
+    match method:
+        case "message":
+            feed.diff("BUSDT")
+        case "anchor":
+            feed.anchor("BUSDT")
+        case _:
+            feed.markets["BUSDT"].apply(feed.now, Tick())
+    later = feed.diff("BUSDT")
+    rows = feed.drained("BUSDT")
+    assert [row["last_id"] for row in rows["diffs"]] == [*kept, later]
+    assert "internal_error" in [row["kind"] for row in rows["events"]]
+    (gap,) = {row["gap_id"]: row for row in rows["gaps"] if row["stream"] == "depth"}.values()
+    assert (gap["reason"], gap["from_id"]) == ("restart", kept[-1] + 1)
+    assert gap["healed"] == (method != "message")
+    assert "gaps" not in feed.drained("AUSDT")
 
 
-def check_mutated(count: int, seed: int, *, futures: bool) -> None:
-    went = feed_mutated(count, seed, futures=futures)
-    found = sum(went[table] for table in ID_COLUMNS) + went["quarantine"] + went["duplicates"]
-    assert went["internal_error"] == 0, (seed, went)
-    assert found == count, (seed, went)
-    assert went["quarantine"] > count // 4
-    assert all(went[table] > 0 for table in ID_COLUMNS), went
+def test_a_market_that_cannot_be_drained_loses_what_lies_in_its_gap_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = Feed()
+    stored = feed.diff("BUSDT")
+    feed.drained("BUSDT")
+    lost = [feed.diff("BUSDT"), feed.diff("BUSDT")]
+    original = Depth.settle
+
+    def broken(self: Depth) -> None:
+        if any(entry.message.u == lost[0] for entry in self._pending):
+            raise Bug
+        original(self)
+
+    monkeypatch.setattr(Depth, "settle", broken)
+    feed.drained("BUSDT")
+    later = feed.diff("BUSDT")
+    rows = feed.drained("BUSDT")
+    assert [row["last_id"] for row in rows["diffs"]] == [stored, later]
+    gap = [row for row in rows["gaps"] if row["stream"] == "depth"][-1]
+    assert gap["from_id"] == stored + 1
+    assert lost[-1] <= gap["to_id"] < later
 
 
-@pytest.mark.parametrize("futures", [True, False])
-def test_mutated_frames_are_stored_or_quarantined(futures: bool) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
-    check_mutated(10_000, seed, futures=futures)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("futures", [True, False])
-def test_a_million_mutated_frames(futures: bool) -> None:
-    seed = int(os.environ.get("SOAK_SEED", random.randrange(10**6)))
-    print("seed", seed)
-    for part in range(10):
-        check_mutated(50_000, seed + part, futures=futures)
-
-
-def ids_of(batches: list[Batch], table: str) -> list[int]:
-    return [int(one) for batch in batches if batch.table == table for one in batch.columns[ID_COLUMNS[table]]]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("where", ["message", "drain", "apply"])
-def test_a_bug_in_a_market_leaves_a_gap_of_what_was_not_drained(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+def test_failures_are_logged_with_their_cause(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    frames, live = Frames(futures=True), live_market(futures=True)
-    recorder = Recorder({"BTCUSDT": live}, lambda symbol, reason: None)
-    batches: list[Batch] = []
-    for number in range(1, 401):
-        if number in (130, 270):
-            with monkeypatch.context() as broken:
-                broken.setattr(Market, where, _raise_once(where))
-                recorder.frame(START_NS + number * 10**7, 1, frames.next())
-                live.apply(START_NS + number * 10**7, Opened(1, list(STREAMS)))
-                batches += live.drain()
-        else:
-            recorder.frame(START_NS + number * 10**7, 1, frames.next())
-        if number % 50 == 0:
-            batches += live.drain()
-    stored = ids_of(batches, "trades")
-    assert len(stored) == len(set(stored))
-    newest: dict[str, tuple[int, int | None, bool]] = {}
-    for batch in batches:
-        if batch.table == "gaps":
-            names = ("gap_id", "stream", "from_id", "to_id", "healed")
-            for gap_id, stream, first, last, healed in zip(*(batch.columns[n] for n in names), strict=True):  # type: ignore[arg-type]
-                if stream == "trades":
-                    newest[gap_id] = (first, last, healed)
-    missing = {
-        one for first, last, healed in newest.values() if not healed for one in range(first, (last or first) + 1)
+    feed = Feed()
+    break_once(monkeypatch, Core, "message")
+    with caplog.at_level(logging.ERROR):
+        feed.diff("AUSDT")
+    assert caplog.records[0].exc_info is not None
+    assert caplog.records[0].exc_info[0] is Bug
+
+
+def test_what_names_no_market_goes_to_one_of_its_connection() -> None:
+    feed = Feed()
+    assert feed.recorder.frame(feed.now, 1, b"\xff{") is None
+    assert feed.recorder.frame(feed.now, 1, '{"s":"BUSDT","e":"unheard of"}') is None
+    texts = {
+        symbol: [row["text"] for row in feed.drained(symbol)["events"] if row["kind"] == "quarantine"]
+        for symbol in feed.markets
     }
-    expected = set(range(min(stored), max(stored) + 1))
-    assert expected == set(stored) | (missing & expected)
-    assert missing
-    assert not missing & set(stored)
-    assert "begins anew" in caplog.text
+    assert texts == {"AUSDT": [b"\xff{"], "BUSDT": [b'{"s":"BUSDT","e":"unheard of"}']}
 
 
-def _raise_once(name: str) -> Any:
-    real, calls = getattr(Market, name), itertools.count()
-
-    def raising(self: Market, *args: Any) -> Any:
-        if next(calls) == 0:
-            raise ZeroDivisionError("a bug of ours")
-        return real(self, *args)
-
-    return raising
+def test_an_event_of_a_market_that_is_not_collected_any_more_is_no_failure() -> None:
+    feed = Feed()
+    feed.recorder.event(feed.now, "CUSDT", "dead_letter", "of an earlier session")
+    feed.recorder.event(feed.now, "AUSDT", "dead_letter", "of this one")
+    assert [row["kind"] for row in feed.drained("AUSDT")["events"]].count("dead_letter") == 1
+    assert "dead_letter" not in [row["kind"] for row in feed.drained("BUSDT")["events"]]
 
 
-def test_the_state_is_that_of_the_last_drain() -> None:
-    frames, live = Frames(futures=True), live_market(futures=True)
-    recorder = Recorder({"BTCUSDT": live}, lambda symbol, reason: None)
-    for number in range(8):
-        recorder.frame(START_NS + number, 1, frames.next())
-    assert msgspec.json.decode(live.state, type=Resume).positions == {}
-    live.drain()
-    drained = live.state
-    assert set(msgspec.json.decode(drained, type=Resume).positions) == set(STREAMS)
-    recorder.frame(START_NS + 9, 1, frames.next())
-    assert live.state == drained
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_snapshot_that_is_none_is_asked_for_again(tmp_path: Path, raw: bool) -> None:
+    feed = Feed(tmp_path if raw else None)
+    feed.diff("AUSDT")
+    feed.asked.clear()
+    feed.anchor("AUSDT", b"<html>\nBad Gateway")
+    assert feed.asked == [("AUSDT", "quarantine")]
+    feed.anchor("AUSDT")
+    feed.diff("AUSDT")
+    feed.drained("AUSDT")
+    assert feed.markets["AUSDT"].market.in_step
+
+
+def test_the_capture_of_a_session_replays_to_the_same_rows(tmp_path: Path) -> None:
+    feed = Feed(tmp_path)
+    for number in range(40):
+        feed.diff("AUSDT")
+        if number in (3, 20):
+            feed.anchor("AUSDT")
+        if number == 10:
+            feed.diff("AUSDT", b=[["100.00", "abc"]])
+        if number == 12:
+            feed.anchor("AUSDT", b" " + feed.exchanges["AUSDT"].snapshot() + b"\n")
+        if number == 14:
+            feed.recorder.frame(feed.now, 1, '{"s":"AUSDT",\n"broken')
+            feed.anchor("AUSDT", b"<html>")
+        if number == 16:
+            feed.diff("AUSDT", pu=None)
+        if number % 7 == 0:
+            feed.drained("AUSDT")
+    feed.clock.advance(1)
+    feed.recorder.stop(feed.now, "stopped")
+    live = feed.drained("AUSDT")
+    for market in feed.markets.values():
+        market.close()
+    found: list[Batch] = []
+    template = SessionStarted(exchange="binance", symbol="", futures=False)
+    replay = Replay(template, ("AUSDT",), lambda exchange, symbol, batches: found.extend(batches))
+    replay.run(sorted(tmp_path.glob("*.zst")))
+    assert tables(found) == live
+    assert {"diffs", "depth", "snapshots", "gaps", "events"} <= set(live)
+    assert feed.now - START_NS < 60 * SECOND

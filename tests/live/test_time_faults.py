@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from collector.audit.gaps import read_gaps
 from storage_backends.interface import Market
@@ -107,7 +108,7 @@ def burst(start_ns: int) -> Iterator[str]:
             quotes = {"b": "60000.0", "B": "1", "a": "60000.1", "A": "1"}
             data = {"e": "bookTicker", **times, "u": 10**7 + number, **quotes}
             stream = "bookTicker"
-        yield f'{ns} {{"stream":"btcusdt@{stream}","data":{json.dumps(data)}}}'
+        yield f'{ns} {{"stream":"btcusdt@{stream}","data":{msgspec.json.encode(data).decode()}}}'
 
 
 def test_a_burst_while_the_sink_stalls_is_stored_whole(
