@@ -104,14 +104,14 @@ class Simulator(Process):
             return json.load(answer)
 
 
-def collector(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def collector(*arguments: str | Path, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command of the collector to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "collector", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
     if check:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from collector.cli import main
@@ -82,22 +84,29 @@ def lossy_market() -> None:
     Market.message = raising  # type: ignore[method-assign]
 
 
-def counted_tasks() -> None:
-    """Prints the number of tasks each second."""
+def soak() -> None:
+    """Prints the number of tasks each second; the backend is away while the file that BACKEND_AWAY names exists."""
     from collector.pipeline import Pipeline
+    from storage_backends.errors import TransientBackendError
+    from storage_backends.local import LocalBackend
 
-    tick = Pipeline._tick
+    tick, write, away = Pipeline._tick, LocalBackend._write, Path(os.environ["BACKEND_AWAY"])
 
     def counting(self: Pipeline) -> None:
         print("tasks", len(asyncio.all_tasks()), flush=True)
         tick(self)
 
+    def absent(self: LocalBackend, *args: Any) -> None:
+        if away.exists():
+            raise TransientBackendError("away")
+        write(self, *args)
+
     Pipeline._tick = counting  # type: ignore[method-assign]
+    LocalBackend._write = absent  # type: ignore[method-assign]
 
 
 FAULTS: dict[str, Callable[[], None]] = {
-    fault.__name__: fault
-    for fault in (stalled_sink, stalled_backend, blocked_loop, stepped_clock, lossy_market, counted_tasks)
+    fault.__name__: fault for fault in (stalled_sink, stalled_backend, blocked_loop, stepped_clock, lossy_market, soak)
 }
 
 if __name__ == "__main__":
