@@ -114,6 +114,10 @@ class Market:
         """The connection that carries a channel; None while it has none."""
         return self._connections.get(channel)
 
+    def position(self, channel: str) -> int | None:
+        """The last id taken of a channel; None before the first."""
+        return self._sequencers[channel].position.last_id
+
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
         self._advance(recv_ns)
@@ -212,6 +216,7 @@ class Market:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
         for channel in channels:
             self._connections[channel] = connection
+            self._sequencers[channel].connected()
         if "depth" in channels and self._depth.book is None:
             self._depth.wanted = self._depth.wanted or "first"
 

@@ -103,6 +103,13 @@ class Sequencer:
             position.event_ms = event_ms
         return verdict
 
+    def connected(self) -> None:
+        """Another connection delivers from now on, and the exchange may have begun to count anew.
+
+        Two connections may overlap, so only a clock of the exchange's own tells a new count from a repetition.
+        """
+        self._fresh = self._fresh or self.position.event_ms is not None
+
     def lost(self, reason: str, detected_ns: int) -> None:
         """The connection is gone, or was gone since the last session: what follows the last message may be missing."""
         self._fresh = True
