@@ -28,9 +28,9 @@ class Frame(NamedTuple):
 
 
 class Handover:
-    """The old connection speaks until a frame of the new one follows on what the market has; then the new one does.
+    """The old connection speaks until the new one has reached what the market has or follows on it; then that one does.
 
-    It changes hands once, so that a stream has one seam, where a depth message may reach back before the last one. What
+    A stream changes hands once, so that it has one seam, where a depth message may reach back before the last one. What
     the silent connection repeats is dropped and counted. What it says ahead of the speaker is kept until the speaker
     has said it too, in case the speaker dies or is stuck.
 
@@ -49,6 +49,7 @@ class Handover:
         self._futures = futures
         self._heard: int | None = None
         self._kept: deque[Frame] = deque()
+        self._let_go = False  # something that was ahead
 
     def offer(self, recv_ns: int, message: Message, text: str | bytes, position: int | None) -> bool:
         """Takes a frame of the silent connection. True: that one is to speak from now on, see `take_over`.
@@ -60,16 +61,18 @@ class Handover:
             follows_on = self._heard
         self._heard = last_id
         self._drop_repeated(position)
+        reserve = self.speaker == self.new  # the old connection, about to be closed, in case the new one dies
         if position is not None and last_id <= position:
             self.repeated += 1
-            return False
+            # One that is always behind takes over in the end: what it says next goes on from here, without a hole.
+            return not reserve and (last_id == position or recv_ns - self._since_ns > _PATIENCE_NS)
         self._kept.append(Frame(recv_ns, last_id, message, text))
-        stuck = recv_ns - self._kept[0].recv_ns > _PATIENCE_NS
-        if self.speaker == self.new:
-            # The old connection is a reserve only; it is about to be closed.
-            if stuck:
+        if reserve:
+            while recv_ns - self._kept[0].recv_ns > _PATIENCE_NS:
                 self._kept.popleft()
+                self._let_go = True
             return False
+        stuck = recv_ns - self._kept[0].recv_ns > _PATIENCE_NS
         return stuck or position is None or (follows_on is not None and follows_on <= position)
 
     def take_over(self, position: int | None) -> list[Frame]:
@@ -86,7 +89,8 @@ class Handover:
         connections must have lived side by side: long enough, or so that both said the same.
         """
         counted = channel not in _KINDS or _KINDS[channel].contiguous
-        return counted or self.repeated > 0 or now_ns - self._since_ns > _PATIENCE_NS
+        side_by_side = self.repeated > 0 or now_ns - self._since_ns > _PATIENCE_NS
+        return counted or (side_by_side and not self._let_go)
 
     def _drop_repeated(self, position: int | None) -> None:
         if position is None:
