@@ -48,8 +48,9 @@ class Handover:
         self._since_ns = since_ns
         self._futures = futures
         self._heard: int | None = None
+        self._linked = False  # the two are known to leave no hole between them
         self._kept: deque[Frame] = deque()
-        self._let_go = False  # something that was ahead
+        self._forgot = False  # something that was kept
 
     def offer(self, recv_ns: int, message: Message, text: str | bytes, position: int | None) -> bool:
         """Takes a frame of the silent connection. True: that one is to speak from now on, see `take_over`.
@@ -60,20 +61,20 @@ class Handover:
         if follows_on is None:  # ids with holes that mean nothing: only what was heard before shows the order
             follows_on = self._heard
         self._heard = last_id
-        self._drop_repeated(position)
-        reserve = self.speaker == self.new  # the old connection, about to be closed, in case the new one dies
-        if position is not None and last_id <= position:
-            self.repeated += 1
-            # One that is always behind takes over in the end: what it says next goes on from here, without a hole.
-            return not reserve and (last_id == position or recv_ns - self._since_ns > _PATIENCE_NS)
         self._kept.append(Frame(recv_ns, last_id, message, text))
-        if reserve:
-            while recv_ns - self._kept[0].recv_ns > _PATIENCE_NS:
+        self._drop_repeated(position)
+        follows = position is None or (follows_on is not None and follows_on <= position)
+        self._linked = self._linked or follows
+        if self.speaker == self.new:  # the old one, about to be closed, is heard only in case the new one dies
+            while self._kept and recv_ns - self._kept[0].recv_ns > _PATIENCE_NS:
                 self._kept.popleft()
-                self._let_go = True
+                self._forgot = True
             return False
-        stuck = recv_ns - self._kept[0].recv_ns > _PATIENCE_NS
-        return stuck or position is None or (follows_on is not None and follows_on <= position)
+        if last_id == position or (follows and self._kept):
+            return True
+        # One that is always behind, or always ahead, takes over in the end; so does one whose speaker is stuck.
+        waited_ns = recv_ns - (self._since_ns if self._linked else self._kept[0].recv_ns)
+        return waited_ns > _PATIENCE_NS
 
     def take_over(self, position: int | None) -> list[Frame]:
         """Makes the silent connection the speaker. Gives what it said beyond `position`, in the order of its ids."""
@@ -86,18 +87,17 @@ class Handover:
         """Whether the silent connection can take over without a gap being stated at once.
 
         Where ids are contiguous they tell what is missing as soon as the next message comes. Elsewhere the two
-        connections must have lived side by side: long enough, or so that both said the same.
+        connections must be known to overlap, or have lived side by side for long enough.
         """
         counted = channel not in _KINDS or _KINDS[channel].contiguous
-        side_by_side = self.repeated > 0 or now_ns - self._since_ns > _PATIENCE_NS
-        return counted or (side_by_side and not self._let_go)
+        side_by_side = self._linked or now_ns - self._since_ns > _PATIENCE_NS
+        return counted or (side_by_side and not self._forgot)
 
     def _drop_repeated(self, position: int | None) -> None:
-        if position is None:
-            return
-        while self._kept and self._kept[0].last_id <= position:
+        while position is not None and self._kept and self._kept[0].last_id <= position:
             self._kept.popleft()
             self.repeated += 1
+            self._linked = True
 
 
 def _span(message: Message, *, futures: bool) -> tuple[int | None, int]:

@@ -81,7 +81,7 @@ class Sequencer:
         previous = position.last_id
         verdict = Verdict.NEXT
         if previous is not None and last_id <= previous:
-            if not self._counts_anew(event_ms):
+            if not self._counts_anew(last_id, event_ms):
                 return self._behind(first_id, last_id)
             self._ledger.open(self.stream, "ids restarted", previous + 1, position.recv_ns, recv_ns)
             self._ledger.close(self.stream, None, recv_ns)
@@ -116,12 +116,15 @@ class Sequencer:
         if self.position.last_id is not None:
             self._ledger.open(self.stream, reason, self.position.last_id + 1, self.position.recv_ns, detected_ns)
 
-    def _counts_anew(self, event_ms: int | None) -> bool:
-        """Only the first message after a connect can begin a new count, and only if it is newer by its own clock."""
+    def _counts_anew(self, last_id: int, event_ms: int | None) -> bool:
+        """Only the first message after a connect can begin a new count, and only if it is newer by its own clock.
+
+        Without a clock of its own it must at least repeat nothing recent.
+        """
         if not self._fresh:
             return False
         if event_ms is None or self.position.event_ms is None:
-            return True
+            return last_id not in self._recent
         return event_ms > self.position.event_ms + _RESTARTED_MS
 
     def _behind(self, first_id: int, last_id: int) -> Verdict:
