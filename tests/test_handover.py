@@ -213,3 +213,21 @@ def test_a_replay_gives_the_same_rows(channel: str, lags: tuple[int, int], tmp_p
         for name in columns:
             if not name.endswith(("price", "quantity", "buckets")):
                 assert [str(one) for one in run.column(table, name)] == [str(one) for one in again.column(table, name)]
+
+
+def test_a_new_count_on_the_new_connection_is_a_gap_and_goes_on() -> None:
+    run = Run("aggTrade", futures=True)
+    old, new = Line(1, 0, NEVER, 0, 0), Line(2, 4000, NEVER, 0, 0)
+    run.recorder.opened(run.at(0), 1, run.stream)
+    for at, _, text in tick_frames(old, "aggTrade")[:50]:
+        run.recorder.frame(run.at(at), 1, text)
+    run.recorder.opened(run.at(4000), 2, run.stream, 1)
+    for at, _, text in tick_frames(new, "aggTrade"):
+        body = json.loads(text)
+        anew = compact({**body, "a": body["a"] - 57})
+        run.recorder.frame(run.at(at), 2, anew)
+    run.batches += run.live.drain()
+    assert run.column("gaps", "reason")[0] == "ids restarted"
+    assert run.ids[:50] == list(range(1, 51))
+    assert run.ids[50:] == list(range(run.ids[50], 87))
+    assert len(run.ids) > 90

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from storage_backends.interface import Market
 from tests.live.harness import Process, Simulator, collector, live
 from tests.live.invariant import check_promise
@@ -39,30 +41,32 @@ def check_no_gap(simulator: Simulator, folder: Path, market: Market, rotations: 
 def test_no_hole_where_the_exchange_would_cut(
     simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
 ) -> None:
-    simulator = simulate(*FULL_LOAD, "--lifetime", "8")
+    simulator = simulate(*FULL_LOAD, "--lifetime", "6.5")
     process = live(
         simulator, tmp_path / "live", "--raw", "--rotate-after", "0.0012", exchanges=("binanceusdm", "binance")
     )
     processes.append(process)
-    time.sleep(14)
+    time.sleep(6.5)
     assert process.stop() == 0, process.output
     counters = simulator.get("/stat")["counters"]
     assert "websocket cuts" not in counters
     collector("replay", *sorted((tmp_path / "live" / "raw").glob("*/*.zst")), "--data-dir", tmp_path / "again")
     for market in (FUTURES, SPOT):
-        check_no_gap(simulator, tmp_path, market, rotations=6)
+        check_no_gap(simulator, tmp_path, market, rotations=3)
     assert json.loads(collector("verify", "--json", "--data-dir", tmp_path / "live").stdout)["ok"]
 
 
+@pytest.mark.parametrize("closes_after_s", ["0.5", "5"])
 def test_no_hole_at_an_announced_shutdown(
-    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path, closes_after_s: str
 ) -> None:
+    """In half a second the old connection is gone before anybody has looked whether the new one is in step."""
     simulator = simulate(*FULL_LOAD)
     process = live(simulator, tmp_path / "live", "--raw", exchanges=("binance",))
     processes.append(process)
-    time.sleep(1.5)
-    simulator.fault("shutdown:for=3")
-    time.sleep(5)
+    time.sleep(1)
+    simulator.fault(f"shutdown:for={closes_after_s}")
+    time.sleep(3)
     assert process.stop() == 0, process.output
     collector("replay", *sorted((tmp_path / "live" / "raw").glob("*/*.zst")), "--data-dir", tmp_path / "again")
     check_no_gap(simulator, tmp_path, SPOT, rotations=3)
