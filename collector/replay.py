@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,15 @@ from collector.core.decode import DepthUpdate, Undecodable, decode
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.errors import ConfigurationError
+from collector.markets import is_futures
 from collector.sources.capture import COLLECTOR_STREAM, CaptureLine, merge_captures, symbol_of
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
 
 _DRAIN_NS = 1_000_000_000
+_OWN_NAME = re.compile(r"[A-Z0-9_]+_([a-z][\w-]*)_\d{8}T\d{6}_\d+\.zst")
+_SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
 @dataclass(slots=True)
@@ -52,7 +56,7 @@ class Replay:
     progress: Progress = field(default_factory=Progress)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
-    _exchanges: dict[Path, str] = field(default_factory=dict)
+    _exchanges: dict[Path, str | None] = field(default_factory=dict)
 
     def run(self, paths: Sequence[Path], every: Callable[[Progress], None] | None = None) -> Progress:
         """Replays files merged by receive time; `every` is called about each 10,000 inputs.
@@ -92,7 +96,8 @@ class Replay:
         try:
             message = decode(line.data)
         except Undecodable:
-            running = self._market(path, line.stream.partition("@")[0].upper(), line.recv_ns)
+            symbol = line.stream.partition("@")[0].upper()
+            running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
             if running is not None:
                 running.market.apply(line.recv_ns, Verbatim(0, line.data))
                 self._after(running, line.recv_ns)
@@ -101,10 +106,9 @@ class Replay:
         if running is None:
             return
         market = running.market
-        if isinstance(message, DepthUpdate) and message.pu is None and market.session.futures:
-            raise ConfigurationError(
-                "--exchange", market.session.exchange, f"{path} holds a spot market: name it, as in --exchange binance"
-            )
+        odd = isinstance(message, DepthUpdate) and (message.pu is None) == market.session.futures
+        if odd and self._exchange_of(path) is None:
+            raise _other_kind(path, market.session)
         if market.connection(message.channel) is None:
             market.apply(line.recv_ns, Opened(1, [message.channel]))
         market.message(line.recv_ns, message, line.data)
@@ -145,12 +149,21 @@ class Replay:
             )
         if not self._wants(symbol):
             return None
-        exchange = self._exchanges.get(path, self.template.exchange)
+        own = self._exchange_of(path)
+        exchange = own or self.template.exchange
         running = self._running.get((exchange, symbol))
         if running is None:
-            session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol)
+            futures = self.template.futures if own is None else is_futures(own)
+            session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol, futures=futures)
             running = self._start(recv_ns, session)
         return running
+
+    def _exchange_of(self, path: Path) -> str | None:
+        """The exchange of a capture that `run --raw` wrote: by its session, or by the name of a file that goes on."""
+        if path not in self._exchanges:
+            named = _OWN_NAME.fullmatch(path.name)
+            self._exchanges[path] = named.group(1) if named else None
+        return self._exchanges[path]
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols
@@ -166,3 +179,11 @@ class Replay:
             running.drained_ns = running.last_ns
             session = running.market.session
             self.emit(session.exchange, session.symbol, running.market.drain())
+
+
+def _other_kind(path: Path, session: SessionStarted) -> ConfigurationError:
+    """A spot market would be replayed as futures, or the other way round; its ids would mean something else."""
+    kind, named = ("spot", "binance") if session.futures else ("futures", "binanceusdm")
+    return ConfigurationError(
+        "--exchange", session.exchange, f"{path} holds a {kind} market: name it, as in --exchange {named}"
+    )

@@ -85,6 +85,7 @@ class Sequencer:
                 return self._behind(first_id, last_id)
             self._ledger.open(self.stream, "ids restarted", previous + 1, position.recv_ns, recv_ns)
             self._ledger.close(self.stream, None, recv_ns)
+            self._recent.clear()
             verdict = Verdict.RESTART
         elif previous is not None:
             missing = self._contiguous and first_id > previous + 1
@@ -103,13 +104,6 @@ class Sequencer:
             position.event_ms = event_ms
         return verdict
 
-    def connected(self) -> None:
-        """Another connection delivers from now on, and the exchange may have begun to count anew.
-
-        Two connections may overlap, so only a clock of the exchange's own tells a new count from a repetition.
-        """
-        self._fresh = self._fresh or self.position.event_ms is not None
-
     def lost(self, reason: str, detected_ns: int) -> None:
         """The connection is gone, or was gone since the last session: what follows the last message may be missing."""
         self._fresh = True
@@ -117,20 +111,22 @@ class Sequencer:
             self._ledger.open(self.stream, reason, self.position.last_id + 1, self.position.recv_ns, detected_ns)
 
     def _counts_anew(self, last_id: int, event_ms: int | None) -> bool:
-        """Only the first message after a connect can begin a new count, and only if it is newer by its own clock.
+        """Whether a message that is behind by its id is the first of a new count.
 
-        Without a clock of its own it must at least repeat nothing recent.
+        It is if it is newer by its own clock: what is sent twice or too late is older. Without a clock only the first
+        message after a connect can be, if it was not seen before.
         """
-        if not self._fresh:
+        if last_id == self.position.last_id or last_id in self._recent:
             return False
         if event_ms is None or self.position.event_ms is None:
-            return last_id not in self._recent
+            return self._fresh
         return event_ms > self.position.event_ms + _RESTARTED_MS
 
     def _behind(self, first_id: int, last_id: int) -> Verdict:
         if self._contiguous:
             return Verdict.LATE if self._ledger.fill(self.stream, first_id, last_id) else Verdict.DUPLICATE
-        if last_id in self._recent or (self._recent and last_id < self._recent[0]):
+        known = last_id == self.position.last_id or last_id in self._recent
+        if known or (self._recent and last_id < self._recent[0]):
             return Verdict.DUPLICATE
         self._recent.append(last_id)
         return Verdict.LATE
