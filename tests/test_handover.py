@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from collector.clock import ManualClock
 from collector.core.batch import Batch
+from collector.core.decode import AggTrade
 from collector.core.inputs import SessionStarted
+from collector.handover import Handover
 from collector.recorder import LiveMarket, Recorder
 from collector.replay import Replay
 from collector.sources.capture import CaptureWriter
@@ -231,3 +233,31 @@ def test_a_new_count_on_the_new_connection_is_a_gap_and_goes_on() -> None:
     anew = run.ids[50:]
     assert anew == list(range(anew[0], anew[0] + len(anew)))
     assert len(anew) > 50, "what comes within two seconds may pass for a repetition"
+
+
+def trade(number: int) -> tuple[AggTrade, str]:
+    return AggTrade(E=1, s=SYMBOL, a=number, p="1", q="1", f=1, l=1, T=1, m=True), ""
+
+
+def test_the_new_one_speaks_once_it_is_level_and_the_old_one_is_a_reserve_from_then_on() -> None:
+    handover = Handover(1, 2, 0, futures=True)
+    assert not handover.offer(1, *trade(12), 10), "11 is yet to come from the old one"
+    assert not handover.offer(2, *trade(13), 11), "so is 12"
+    assert not handover.offer(3, *trade(14), 18)
+    assert handover.repeated == 3
+    assert not handover.offer(4, *trade(15), 18), "taking over now would be a step back in time"
+    assert handover.offer(5, *trade(18), 18)
+    assert handover.take_over(18) == []
+    assert (handover.speaker, handover.silent, handover.repeated) == (2, 1, 5)
+    assert not handover.offer(6, *trade(19), 18)
+    assert not handover.offer(7, *trade(20), 18)
+    assert [frame.last_id for frame in handover.take_over(19)] == [20], "the new one died after 19"
+
+
+def test_what_comes_twice_does_not_reach_the_market() -> None:
+    run = Run("aggTrade", futures=True)
+    run.play(Line(1, 0, NEVER, 0, 0), Line(2, 4000, NEVER, 0, 0))
+    assert not [kind for kind in run.live.market.counts if kind.endswith("duplicates")]
+    details = [str(one) for one in run.column("events", "detail")]
+    (told,) = [one for one in details if "took over" in one]
+    assert 10 <= int(told.split("; ")[1].split()[0]) <= 16, "a second of it"
