@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 COLLECTOR_STREAM = "!collector"
 
 _CHUNK_BYTES = 1 << 16
+LAST_NS = 7_258_118_400 * 10**9
+"""No stamp is later: the year 2200."""
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _TORN_FIRST_LINE = re.compile(rb"\d{1,20}( (\{.*)?)?", re.DOTALL)
@@ -84,6 +86,8 @@ def parse_line(line: bytes) -> CaptureLine:
     recv_ns = int(stamp)
     if len(stamp) == 16:
         recv_ns *= 1000
+    if recv_ns > LAST_NS:
+        raise ValueError(f"its time stamp {recv_ns} lies beyond the year 2200")
     try:
         envelope = _decode_line(text)
     except msgspec.MsgspecError as error:
