@@ -83,12 +83,13 @@ class Handover:
         kept, self._kept = self._kept, deque()
         return sorted(kept, key=lambda frame: frame.last_id)
 
-    def is_seamless(self, channel: str, now_ns: int) -> bool:
+    def is_seamless(self, channel: str, now_ns: int, position: int | None) -> bool:
         """Whether the silent connection can take over without a gap being stated at once.
 
         Where ids are contiguous they tell what is missing as soon as the next message comes. Elsewhere the two
         connections must be known to overlap, or have lived side by side for long enough.
         """
+        self._drop_repeated(position)
         counted = channel not in _KINDS or _KINDS[channel].contiguous
         side_by_side = self._linked or now_ns - self._since_ns > _PATIENCE_NS
         return counted or (side_by_side and not self._forgot)

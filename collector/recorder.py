@@ -269,7 +269,7 @@ class Recorder:
     def _end_handover(self, now_ns: int, live: LiveMarket, channel: str, handover: Handover, closed: Closed) -> None:
         """One of two connections is gone. A market never heard of a new one that has not spoken yet."""
         if closed.connection == handover.speaker:
-            if handover.is_seamless(channel, now_ns):
+            if handover.is_seamless(channel, now_ns, live.market.position(channel)):
                 self._take_over(now_ns, live, channel, handover)
                 live.apply(now_ns, closed)
             else:
