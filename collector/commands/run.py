@@ -73,6 +73,12 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     "--max-connects", default=150, type=click.IntRange(1, 300), help="connection attempts in five minutes, at most"
 )
 @setting(
+    "--rotate-after",
+    default=23.0,
+    type=FiniteRange(0.001, 23.4),
+    help="hours until a connection is replaced, a fiftieth more or less; the exchange cuts it after 24",
+)
+@setting(
     "--silence",
     default=None,
     type=FiniteRange(1),
@@ -111,6 +117,7 @@ def run(
     anchor_interval: float,
     anchor_limit: int | None,
     max_connects: int,
+    rotate_after: float,
     silence: float | None,
     url_root: str | None,
     spot_ws: str | None,
@@ -153,6 +160,7 @@ def run(
             anchor_interval_s=anchor_interval,
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
+            rotate_after_s=rotate_after * 3600,
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )

@@ -121,6 +121,10 @@ class Market:
         """The connection that carries a channel; None while it has none."""
         return self._connections.get(channel)
 
+    def position(self, channel: str) -> int | None:
+        """The last id taken of a channel; None before the first."""
+        return self._sequencers[channel].position.last_id
+
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
         self._advance(recv_ns)

@@ -66,8 +66,12 @@ class Listener:
         if kind in _TROUBLE:
             self.trouble.append(f"{kind}: {detail}")
 
-    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
+    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream], replaces: int | None = None) -> None:
         """Nothing to keep."""
+
+    def handed_over(self, connection: int) -> bool:
+        """Nothing is kept, so nothing has to be reached."""
+        return True
 
     def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
         """Nothing to keep: an event says the same."""

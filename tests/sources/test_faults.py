@@ -19,12 +19,12 @@ def opens(sink) -> int:
 
 def connection_of(harness, channel: str) -> int:
     """The newest connection of a channel."""
-    return [number for _, number, streams in harness.sink.named("opened") if streams[0].channel == channel][-1]
+    return [number for _, number, streams, _ in harness.sink.named("opened") if streams[0].channel == channel][-1]
 
 
 def check_bookkeeping(harness, exchange) -> None:
     """Each opened was closed exactly once, and what was sent is what the sink got, connection by connection."""
-    opened = [(number, tuple(streams)) for _, number, streams in harness.sink.named("opened")]
+    opened = [(number, tuple(streams)) for _, number, streams, _ in harness.sink.named("opened")]
     closed = [(number, tuple(streams)) for _, number, streams, _ in harness.sink.named("closed")]
     assert sorted(opened) == sorted(closed)
     assert len(set(opened)) == len(opened)
@@ -138,8 +138,9 @@ async def test_an_announced_shutdown_is_not_waited_for(harness, exchange, text):
     await harness.run("binance")
     await exchange.send(DEPTH)
     await exchange.carrier(DEPTH).send_str(text)
-    await harness.until(lambda: opens(harness.sink) == 2)
-    assert harness.sink.reasons() == ["shutdown"]
+    await harness.until(lambda: harness.sink.reasons() == ["shutdown"])
+    assert opens(harness.sink) == 2
+    assert harness.sink.kinds() == ["shutdown"]
 
 
 async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exchange):
