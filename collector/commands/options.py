@@ -76,7 +76,8 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         ConfigurationError: one that was named is not there.
     """
     stored = backend.markets()
-    wanted = [exchange_symbol(symbol) for symbol in symbols]
+    known = {market.symbol for market in stored}
+    wanted = [symbol if symbol in known else exchange_symbol(symbol) for symbol in symbols]
     for symbol in wanted:
         if not any(market.symbol == symbol for market in stored):
             have = ", ".join(f"{market.exchange} {market.symbol}" for market in stored) or "nothing"

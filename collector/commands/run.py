@@ -12,7 +12,8 @@ from collector.clock import SystemClock
 from collector.commands.options import config_option, store_options
 from collector.config import FiniteRange, setting
 from collector.errors import ConfigurationError
-from collector.markets import exchange_symbol, is_futures
+from collector.exchanges import exchange_named
+from collector.markets import exchange_symbol
 from collector.recorder import CHANNELS
 from collector.settings import RunSettings
 from collector.sources.settings import FeedSettings
@@ -21,7 +22,12 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 
 
 @click.command()
-@setting("--exchange", multiple=True, default=("binanceusdm",), help="binanceusdm, binance, or both; repeatable")
+@setting(
+    "--exchange",
+    multiple=True,
+    default=("binanceusdm",),
+    help="binanceusdm, binance, or another of ccxt.pro, such as bybit-swap; repeatable",
+)
 @setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
@@ -108,10 +114,9 @@ def run(
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for one in exchange:
-        is_futures(one)
+    protocols = {exchange_named(one).protocol for one in exchange}
     for one in symbol:
-        if "*" not in one:
+        if "*" not in one and protocols == {"binance"}:
             exchange_symbol(one)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
