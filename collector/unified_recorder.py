@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import CollectorInput, UnifiedBook, UnifiedTrade, UnifiedTrades, Verbatim
+from collector.core.inputs import Closed, CollectorInput, UnifiedBook, UnifiedTrade, UnifiedTrades, Verbatim
 from collector.recorder import LiveMarket, Recorder
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,8 @@ class UnifiedLiveMarket(LiveMarket):
     _read: Callable[[], UnifiedBook] | None = None
 
     def apply(self, recv_ns: int, happened: CollectorInput) -> None:
-        self.settle(recv_ns)
+        # Before a connection is reported as gone the book still is what it told.
+        self.settle(recv_ns, ending=isinstance(happened, Closed))
         super().apply(recv_ns, happened)
         self._last_ns = max(self._last_ns, recv_ns)
 
@@ -34,7 +35,7 @@ class UnifiedLiveMarket(LiveMarket):
         self._read, self._changed_ns = read, now_ns
 
     def settle(self, now_ns: int, *, ending: bool = False) -> None:
-        """Takes the book in, if it changed in a second that is over at `now_ns` (or in the present one, at the end)."""
+        """Takes the book in, if it changed in a second that is over at `now_ns`, or in the present one, at an end."""
         read = self._read
         if read is None or not (ending or now_ns // SECOND_NS > self._changed_ns // SECOND_NS):
             return

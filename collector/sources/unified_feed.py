@@ -394,10 +394,8 @@ def unified_trades(trades: Sequence[Mapping[str, Any]]) -> list[UnifiedTrade]:
 
 def plain(number: float | str | None) -> str:
     """A number's shortest decimal without an exponent; what is none becomes a text that no parser takes."""
-    text = repr(number) if isinstance(number, float | int) else str(number)
-    if "e" in text or "E" in text:
-        text = format(Decimal(text), "f")
-    return text
+    text = str(number)
+    return format(Decimal(text), "f") if isinstance(number, float) and "e" in text else text
 
 
 def _read_book(book: Any, changed_ns: int) -> UnifiedBook:
