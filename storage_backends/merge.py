@@ -76,16 +76,13 @@ def in_key_order(table: Table, rows: pa.Table) -> pa.Table:
     differs = None
     for name in table.key:
         values = rows.column(name).combine_chunks()
-        # Of two nulls neither differs; of a null and a value both do.
-        changed = pc.fill_null(
-            pc.not_equal(values[1:], values[:-1]), pc.xor(pc.is_null(values[1:]), pc.is_null(values[:-1]))
-        )
+        changed = pc.not_equal(values[1:], values[:-1])
         differs = changed if differs is None else pc.or_(differs, changed)
     return rows.filter(pa.concat_arrays([pa.array([True]), differs]))
 
 
 def _ascends(table: Table, rows: pa.Table) -> bool:
-    if not pa.types.is_integer(rows.schema.field(table.key[0]).type):
+    if len(table.key) > 1:
         return False
     values = rows.column(table.key[0]).to_numpy()
     return bool((values[1:] > values[:-1]).all())

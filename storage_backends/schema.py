@@ -201,11 +201,11 @@ _RAW_TRADES = Table(
             _maybe(
                 "venue_id",
                 _TEXT,
-                "the exchange's id where it is no integer; trade_id is then timestamp << 20 and a checksum of it",
+                "the exchange's id where it is no integer; trade_id is then timestamp << 20 plus a checksum of it",
             ),
         ]
     ),
-    key=("trade_id", "venue_id"),
+    key=("trade_id",),
     time="timestamp",
     time_unit="ms",
     version=2,

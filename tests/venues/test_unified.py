@@ -157,6 +157,10 @@ def test_keys_of_trades() -> None:
     for text in (str(2**63), "007", "x", "", "-1", "٣"):
         ident, kept = trade_key(text, 5)
         assert (ident >> 20, kept) == (5, text)
+    first, _ = trade_key("x", 5)
+    second, _ = trade_key("x", 5, {first})
+    assert second >> 20 == 5
+    assert second != first
 
 
 def test_trades_as_ccxt_gives_them() -> None:

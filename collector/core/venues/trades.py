@@ -1,13 +1,14 @@
 """Single trades of exchanges whose trade ids need not be numbers, nor count without holes.
 
-Rows of `raw_trades`. A trade is told apart by the exchange's id as text, so nothing is ever merged by chance:
-`trade_id` is that id where it is a plain integer; otherwise it is made of the trade's time and a checksum of the text,
-so that it rises with time and every collector makes the same one, and `venue_id` holds the text. Both together are the
-key of the table.
+Rows of `raw_trades`. Trades are told apart by the exchange's id as text. `trade_id`, the key in tables, is that id where
+it is a plain integer. Otherwise it is made of the trade's time and a checksum of the text, so that it rises with time
+and every collector makes the same one, and `venue_id` holds the text. Where two trades of one millisecond would share
+one, the later one takes the next that is free.
 """
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 from zlib import crc32
 
@@ -51,12 +52,16 @@ class UncountedSequencer(Sequencer):
         self.position.recv_ns = recv_ns
 
 
-def trade_key(ident: str, timestamp_ms: int) -> tuple[int, str | None]:
-    """`trade_id` and `venue_id` of a trade."""
+def trade_key(ident: str, timestamp_ms: int, taken: Container[int] = ()) -> tuple[int, str | None]:
+    """`trade_id`, none of `taken` if it is made here, and `venue_id` of a trade."""
     if ident.isascii() and ident.isdigit() and (ident == "0" or ident[0] != "0") and int(ident) <= _LARGEST:
         return int(ident), None
-    checksum = crc32(ident.encode("utf-8", "surrogatepass")) & ((1 << _CHECKSUM_BITS) - 1)
-    return timestamp_ms << _CHECKSUM_BITS | checksum, ident
+    checksum = crc32(ident.encode("utf-8", "surrogatepass"))
+    while True:
+        number = timestamp_ms << _CHECKSUM_BITS | checksum & ((1 << _CHECKSUM_BITS) - 1)
+        if number not in taken:
+            return number, ident
+        checksum += 1
 
 
 class VenueTape:
@@ -67,8 +72,9 @@ class VenueTape:
         self._ledger = ledger
         self._records = records
         self._price, self._quantity = Decimals(), Decimals()
-        self._pending: list[VenueTrade] = []
-        self._seen: dict[str, None] = {}
+        self._pending: list[tuple[VenueTrade, int, str | None]] = []
+        self._seen: dict[str, int] = {}
+        self._taken: set[int] = set()
 
     def take(self, trade: VenueTrade) -> None:
         """Takes one trade, in order of receipt."""
@@ -76,10 +82,12 @@ class VenueTape:
         if trade.ident in self._seen:
             self._records.counts[f"{STREAM} duplicates"] += 1
             return
-        self._seen[trade.ident] = None
+        number, text = trade_key(trade.ident, trade.timestamp_ms, self._taken)
+        self._seen[trade.ident] = number
+        self._taken.add(number)
         if len(self._seen) > _REMEMBERED:
-            del self._seen[next(iter(self._seen))]
-        self._pending.append(trade)
+            self._taken.discard(self._seen.pop(next(iter(self._seen))))
+        self._pending.append((trade, number, text))
 
     def settle(self) -> None:
         """Parses what waits; a trade with a bad number goes into quarantine and leaves a gap."""
@@ -87,27 +95,27 @@ class VenueTape:
         if trades:
             self._write(trades)
 
-    def _write(self, trades: list[VenueTrade]) -> None:
+    def _write(self, entries: list[tuple[VenueTrade, int, str | None]]) -> None:
+        trades = [trade for trade, _, _ in entries]
         try:
             price = parse_column([trade.price for trade in trades], self._price)
             quantity = parse_column([trade.quantity for trade in trades], self._quantity)
         except BadNumber as error:
             if len(trades) > 1:
                 middle = len(trades) // 2
-                self._write(trades[:middle])
-                self._write(trades[middle:])
+                self._write(entries[:middle])
+                self._write(entries[middle:])
                 return
             (trade,) = trades
             at = trade.recv_ns
             self._records.quarantine(at, STREAM, trade.connection, str(error), trade.text)
             self._ledger.record(STREAM, "quarantine", None, None, at, at, at)
             return
-        keys = [trade_key(trade.ident, trade.timestamp_ms) for trade in trades]
         self._records.add(
             Batch(
                 STREAM,
                 {
-                    "trade_id": np.array([number for number, _ in keys], np.int64),
+                    "trade_id": np.array([number for _, number, _ in entries], np.int64),
                     "order_type": [None] * len(trades),
                     "price": price,
                     "quantity": quantity,
@@ -115,7 +123,7 @@ class VenueTape:
                     "timestamp": [trade.timestamp_ms for trade in trades],
                     "recv_ns": [trade.recv_ns for trade in trades],
                     "source": ["ws"] * len(trades),
-                    "venue_id": [text for _, text in keys],
+                    "venue_id": [text for _, _, text in entries],
                 },
             )
         )
