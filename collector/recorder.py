@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 
 import msgspec
 
@@ -17,6 +18,7 @@ from collector.core.inputs import (
     CollectorInput,
     Note,
     Opened,
+    Resume,
     SessionStarted,
     SessionStopped,
     Verbatim,
@@ -44,6 +46,8 @@ class LiveMarket:
         self.name = name
         self.clock_rows: list[Batch] = []
         self._session = session
+        self._rows: list[Batch] = []  # of a market that failed
+        self._remembered = session.resume
         self._streams = streams
         self._capture = capture
         self.market = self._begin(start_ns, session)
@@ -65,11 +69,12 @@ class LiveMarket:
             self._begin_anew(recv_ns, error)
 
     def anchor(self, recv_ns: int, text: bytes) -> None:
-        """Hands a snapshot to the market; what is none goes into quarantine."""
+        """Hands a snapshot to the market; what a capture line cannot hold goes there as `Verbatim`."""
         try:
+            text = text.strip()
             decode_rest_book(text)
             if self._capture is not None:
-                self._capture.write_snapshot(recv_ns, text.strip())
+                self._capture.write_snapshot(recv_ns, text)
         except OSError as error:
             self._stop_capture(recv_ns, error)
         except ValueError:
@@ -90,8 +95,13 @@ class LiveMarket:
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain."""
-        rows, self.clock_rows = self.clock_rows, []
-        return rows + self.market.drain()
+        try:
+            self._drain()
+        except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
+            self._begin_anew(self.market.resume().last_ns, error)
+        rows, self._rows = self.clock_rows + self._rows, []
+        self.clock_rows = []
+        return rows
 
     def close(self) -> None:
         """Ends the capture."""
@@ -105,10 +115,23 @@ class LiveMarket:
         self._write(start_ns, session)
         return open_market(start_ns, session)
 
+    def _drain(self) -> None:
+        """Rows and what is remembered, both or neither."""
+        self._rows += self.market.drain()
+        # A copy: the market goes on writing in its own.
+        self._remembered = msgspec.json.decode(msgspec.json.encode(self.market.resume()), type=Resume)
+
     def _begin_anew(self, recv_ns: int, error: Exception) -> None:
-        """A fault of ours in this market must not end the others: it starts again from what it remembers."""
-        log.exception("%s failed and begins anew", self.name)
-        session = msgspec.structs.replace(self._session, resume=self.market.resume())
+        """A fault of ours in this market must not end the others: it starts again from what it remembers.
+
+        Rows that it cannot give any more lie in the gap since the last drain.
+        """
+        log.error("%s failed and begins anew", self.name, exc_info=error)
+        try:
+            self._drain()
+        except Exception as again:  # noqa: BLE001  then the last drain counts
+            log.warning("%s lost its rows since the last drain, which will be a gap: %s", self.name, again)
+        session = msgspec.structs.replace(self._session, resume=self._remembered)
         self.market = self._begin(recv_ns, session)
         self.apply(recv_ns, Note("internal_error", repr(error)))
 
@@ -159,7 +182,7 @@ class Recorder:
             self._by_connection.setdefault(connection, message.s)
         live.message(recv_ns, message, text)
         self._ask(message.s, live)
-        return Stream(message.s, _FEED_CHANNEL[channel], "")
+        return _stream(message.s, channel)
 
     def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
         for symbol, channels in self._by_symbol(streams).items():
@@ -205,8 +228,9 @@ class Recorder:
     def event(self, now_ns: int, symbol: str | None, kind: str, detail: str) -> None:
         if self._stopped:
             return
-        for live in self._markets.values() if symbol is None else [self._markets[symbol]]:
-            live.apply(now_ns, Note(kind, detail))
+        for name, live in self._markets.items():
+            if symbol in (None, name):  # or of a market of an earlier session, that is not collected any more
+                live.apply(now_ns, Note(kind, detail))
 
     def stop(self, now_ns: int, reason: str) -> None:
         """The session ends: nothing is taken from here on."""
@@ -238,3 +262,9 @@ class Recorder:
 
 
 _FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
+
+
+@cache
+def _stream(symbol: str, table: str) -> Stream:
+    """What a frame belongs to, in the feed's words."""
+    return Stream(symbol, _FEED_CHANNEL[table], "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused
 from storage_backends.interface import Market
 
@@ -16,6 +17,7 @@ _STREAMS = {
     "trades": ("trades", "agg_trade_id", "recv_ns"),
     "raw_trades": ("raw_trades", "trade_id", "recv_ns"),
     "book_ticker": ("book_ticker", "update_id", "recv_ns"),
+    "snapshots": ("snapshots", "last_update_id", "recv_ns"),
 }
 
 
@@ -23,7 +25,7 @@ class Refusals:
     """Ranges by market and stream; each grows until it is taken."""
 
     def __init__(self) -> None:
-        self._ranges: dict[tuple[Market, str], Refused] = {}
+        self._ranges: dict[tuple[Market, str], Refused] = {}  # by market and table
 
     def __bool__(self) -> bool:
         return bool(self._ranges)
@@ -31,25 +33,37 @@ class Refusals:
     def add(self, batches: Iterable[tuple[Market, Batch]], reason: str) -> None:
         """Takes note of what is lost with `batches`, which must not be of `KEPT` tables."""
         for market, batch in batches:
-            if batch.table not in _STREAMS:
-                continue
-            stream, ident, at = _STREAMS[batch.table]
-            ids = [int(one) for one in batch.columns[ident]]  # type: ignore[union-attr]
-            times = [int(one) for one in batch.columns[at]]  # type: ignore[union-attr]
-            first, last = _first_missing(batch, ids), max(ids)
-            known = self._ranges.get((market, stream))
-            if known is None:
-                self._ranges[market, stream] = Refused(stream, reason, first, last, min(times), max(times))
+            if batch.table == "depth":
+                refused = _refused_epochs(batch, reason)
+            elif batch.table in _STREAMS:
+                refused = _refused_messages(batch, reason)
             else:
-                assert known.from_id is not None
-                assert known.to_id is not None
-                known.from_id, known.to_id = min(known.from_id, first), max(known.to_id, last)
-                known.from_ns, known.to_ns = min(known.from_ns, *times), max(known.to_ns, *times)
+                continue
+            known = self._ranges.setdefault((market, batch.table), refused)
+            if known.from_id is not None and refused.from_id is not None:
+                known.from_id = min(known.from_id, refused.from_id)
+            if known.to_id is not None and refused.to_id is not None:
+                known.to_id = max(known.to_id, refused.to_id)
+            known.from_ns, known.to_ns = min(known.from_ns, refused.from_ns), max(known.to_ns, refused.to_ns)
 
     def take(self) -> list[tuple[Market, Refused]]:
         """All ranges so far; forgets them."""
         ranges, self._ranges = self._ranges, {}
         return [(market, refused) for (market, _), refused in ranges.items()]
+
+
+def _refused_messages(batch: Batch, reason: str) -> Refused:
+    stream, ident, at = _STREAMS[batch.table]
+    ids = [int(one) for one in batch.columns[ident]]  # type: ignore[union-attr]
+    times = [int(one) for one in batch.columns[at]]  # type: ignore[union-attr]
+    return Refused(stream, reason, _first_missing(batch, ids), max(ids), min(times), max(times))
+
+
+def _refused_epochs(batch: Batch, reason: str) -> Refused:
+    """Rows of `depth` hold no message; without them, though, there is not one for each epoch."""
+    epochs = batch.columns["epoch"]
+    assert isinstance(epochs, list)
+    return Refused("depth", reason, None, None, min(epochs) * SECOND_NS, max(epochs) * SECOND_NS)
 
 
 def _first_missing(batch: Batch, ids: list[int]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,17 +10,21 @@ from pathlib import Path
 import msgspec
 
 from collector.core.batch import Batch
-from collector.core.decode import DepthUpdate, Undecodable, decode
+from collector.core.decode import DepthUpdate, Undecodable
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
 from collector.errors import ConfigurationError
+from collector.exchanges import exchange_named
+from collector.markets import FUTURES
 from collector.sources.capture import COLLECTOR_STREAM, RAW_STREAM, CaptureLine, merge_captures, symbol_of
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
 
 _DRAIN_NS = 1_000_000_000
+_OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
+_SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
 @dataclass(slots=True)
@@ -53,7 +58,7 @@ class Replay:
     progress: Progress = field(default_factory=Progress)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
-    _exchanges: dict[Path, str] = field(default_factory=dict)
+    _exchanges: dict[Path, str | None] = field(default_factory=dict)
     _decoders: dict[Path, Decoder] = field(default_factory=dict)
 
     def run(self, paths: Sequence[Path], every: Callable[[Progress], None] | None = None) -> Progress:
@@ -94,10 +99,10 @@ class Replay:
     def _frame(self, path: Path, line: CaptureLine) -> None:
         assert line.stream is not None
         try:
-            message = self._decoders.get(path, decode)(line.data)
+            message = self._decoder(path)(line.data)
         except Undecodable:
-            symbol = self._file_symbols.get(path) or line.stream.partition("@")[0].upper()
-            running = self._market(path, symbol, line.recv_ns)
+            symbol = line.stream.partition("@")[0].upper()
+            running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
             if running is not None:
                 running.market.apply(line.recv_ns, Verbatim(0, line.data))
                 self._after(running, line.recv_ns)
@@ -106,10 +111,9 @@ class Replay:
         if running is None:
             return
         market = running.market
-        if isinstance(message, DepthUpdate) and message.pu is None and market.session.futures:
-            raise ConfigurationError(
-                "--exchange", market.session.exchange, f"{path} holds a spot market: name it, as in --exchange binance"
-            )
+        odd = isinstance(message, DepthUpdate) and (message.pu is None) == market.session.futures
+        if odd and self._exchange_of(path) is None:
+            raise _other_kind(path, market.session)
         if market.connection(message.channel) is None:
             market.apply(line.recv_ns, Opened(1, [message.channel]))
         market.message(line.recv_ns, message, line.data)
@@ -125,7 +129,6 @@ class Replay:
         if isinstance(happened, SessionStarted):
             self._file_symbols[path] = happened.symbol
             self._exchanges[path] = happened.exchange
-            self._decoders[path] = frame_decoder(happened.protocol)
             if self._wants(happened.symbol):
                 self._start(line.recv_ns, happened)
             return
@@ -151,19 +154,41 @@ class Replay:
             )
         if not self._wants(symbol):
             return None
-        exchange = self._exchanges.get(path, self.template.exchange)
+        own = self._exchange_of(path)
+        exchange = own or self.template.exchange
         running = self._running.get((exchange, symbol))
         if running is None:
-            session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol)
+            futures, protocol = self.template.futures, self.template.protocol
+            if own is not None:
+                futures, protocol = FUTURES.get(own, False), exchange_named(own).protocol
+            session = msgspec.structs.replace(
+                self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
+            )
             running = self._start(recv_ns, session)
         return running
+
+    def _exchange_of(self, path: Path) -> str | None:
+        """The exchange of a capture that `run --raw` wrote: by its session, or by the name of a file that goes on."""
+        if path not in self._exchanges:
+            named = _OWN_NAME.fullmatch(path.name)
+            self._exchanges[path] = named.group(2) if named else None
+        return self._exchanges[path]
+
+    def _decoder(self, path: Path) -> Decoder:
+        if path not in self._decoders:
+            own = self._exchange_of(path)
+            self._decoders[path] = frame_decoder(
+                self.template.protocol if own is None else exchange_named(own).protocol
+            )
+        return self._decoders[path]
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols
 
     def _symbol(self, path: Path) -> str | None:
         if path not in self._file_symbols:
-            self._file_symbols[path] = symbol_of(path, self.symbols) or symbol_of(path)
+            named = _OWN_NAME.fullmatch(path.name)
+            self._file_symbols[path] = named.group(1) if named else symbol_of(path, self.symbols) or symbol_of(path)
         return self._file_symbols[path]
 
     def _after(self, running: _Running, recv_ns: int) -> None:
@@ -172,3 +197,11 @@ class Replay:
             running.drained_ns = running.last_ns
             session = running.market.session
             self.emit(session.exchange, session.symbol, running.market.drain())
+
+
+def _other_kind(path: Path, session: SessionStarted) -> ConfigurationError:
+    """A spot market would be replayed as futures, or the other way round; its ids would mean something else."""
+    kind, named = ("spot", "binance") if session.futures else ("futures", "binanceusdm")
+    return ConfigurationError(
+        "--exchange", session.exchange, f"{path} holds a {kind} market: name it, as in --exchange {named}"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import NamedTuple
 
 from collector.audit.rebuild import StoredAnchor, Units, read_anchors, read_diffs, rebuild
@@ -47,7 +46,7 @@ def _from_anchors(backend: Backend, market: Market, start_ns: int | None, at_ns:
             if anchor.update_id == update_id
         ]
         diffs = read_diffs(backend, market, units, recv_ns - _CLOCKS_NS, at_ns + _CLOCKS_NS)
-        steps = rebuild(takewhile(lambda diff: diff.recv_ns < at_ns, diffs), iter(anchors), units)
+        steps = rebuild((diff for diff in diffs if diff.recv_ns < at_ns), iter(anchors), units)
         last = None
         for step in steps:
             if step.diff.last_id > update_id:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from collector.audit.gaps import id_cover, read_gaps, time_cover
-from collector.audit.rebuild import Units, read_anchors, read_diffs, rebuild
+from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from collector.markets import FUTURES
@@ -47,8 +47,9 @@ class BookCheck(msgspec.Struct):
     """The book rebuilt from anchors and diffs.
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
-    differ where book_ticker has nothing to say: it sent nothing since the diff before, or what it sent is in a gap or
-    was not yet there when collecting ended. `differing` ones contradict it.
+    differ where book_ticker has nothing to say: it sent nothing since the update that the diff follows on, or what it
+    sent is in a gap or was not yet there when collecting ended. `differing` ones contradict it.
+    `unreadable` ones hold numbers that cannot be exact.
     """
 
     diffs: int = 0
@@ -61,6 +62,7 @@ class BookCheck(msgspec.Struct):
     anchors: int = 0
     anchor_levels: int = 0
     anchor_levels_differing: int = 0
+    unreadable: int = 0
     examples: list[dict[str, Any]] = []
 
 
@@ -127,6 +129,8 @@ def _problems(report: MarketReport) -> list[str]:
         found.append(f"epochs: {epochs.unexplained_holes} holes that no gap explains")
     if book.crossed:
         found.append(f"book: crossed after {book.crossed} diffs")
+    if book.unreadable:
+        found.append(f"book: {book.unreadable} diffs hold numbers that cannot be exact")
     if book.differing:
         found.append(f"book: differs from book_ticker after {book.differing} diffs")
     if book.anchor_levels_differing:
@@ -187,9 +191,10 @@ def _walk_epochs(
             interval[session] = min(after - before, interval.get(session, after - before))
     check.interval_s = min(interval.values(), default=None)
     for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, None):
-        if after - before == (check.interval_s if session is None else interval[session]):
+        step = (check.interval_s or 1) if session is None else interval[session]
+        if after - before == step:
             continue
-        if (between if session is None else cover).holds((before + 1) * SECOND_NS, (after - 1) * SECOND_NS):
+        if (between if session is None else cover).holds((before + step) * SECOND_NS, (after - step) * SECOND_NS):
             check.explained_holes += 1
         else:
             check.unexplained_holes += 1
@@ -238,7 +243,6 @@ def _walk_books(
         read_anchors(backend, market, units, start_ns, end_ns),
         units,
     )
-    previous = 0
     for step in steps:
         diff, book = step.diff, step.book
         chain.rows += 1
@@ -246,6 +250,7 @@ def _walk_books(
         chain.last_id = diff.last_id
         if step.missing is not None:
             _note_break(chain, step.missing, cover.holds(*step.missing))
+        check.unreadable += diff.stored.scale == UNREADABLE
         check.anchors += step.anchors
         check.anchor_levels += step.compared
         check.anchor_levels_differing += step.differing
@@ -262,7 +267,7 @@ def _walk_books(
                 check.compared += 1
                 if [bid / unit, ask / unit] == quoted:
                     check.equal += 1
-                elif update_id <= previous or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
+                elif update_id <= diff.link or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
                     check.unreported += 1
                 else:
                     check.differing += 1
@@ -275,7 +280,6 @@ def _walk_books(
                                 "update_id": update_id,
                             }
                         )
-        previous = diff.last_id
     check.diffs = chain.rows
     return chain
 

@@ -12,6 +12,7 @@ from collector.commands.options import config_option, open_store, store_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
+from collector.lean_pyarrow import without_pandas
 from collector.markets import exchange_symbol, is_futures
 from collector.replay import Progress, Replay
 from collector.sources.capture import CaptureError
@@ -62,6 +63,7 @@ def replay(
     for file in files:
         if not file.is_file():
             raise ConfigurationError("FILE", file, "is not a file; give captures that `collector run --raw` wrote")
+    without_pandas()
     store = open_store(backend, data_dir, must_exist=False)
     counts: dict[str, dict[str, int]] = {}
     with_rows = StoreWriter(store, "replay")

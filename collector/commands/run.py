@@ -152,4 +152,8 @@ def run(
     )
     from collector.pipeline import Pipeline
 
+    if not dry_run:
+        from collector.lean_pyarrow import without_pandas
+
+        without_pandas()
     asyncio.run(Pipeline(settings, SystemClock()).run())

@@ -8,7 +8,7 @@ import numpy as np
 
 from collector.core.batch import Batch
 from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book
-from collector.core.decimals import BadNumber, Decimals, Levels, parse_levels
+from collector.core.decimals import BadNumber, Decimals, Ints, Levels, all_or_none, parse_levels
 from collector.core.decode import RestBook, decode_rest_book, event_time_ms
 from collector.core.diffs import level_columns
 
@@ -53,16 +53,18 @@ def anchor_of(recv_ns: int, request: Request, rest: RestBook, price: Decimals, q
     Raises:
         BadNumber: levels that cannot be kept exactly, or a book whose sides overlap.
     """
-    bids, asks = parse_levels([rest.bids], [rest.asks], price, quantity)
-    bid_side = EMPTY.merge(bids.price, bids.quantity)
-    ask_side = EMPTY.merge(asks.price, asks.quantity)
-    if len(bid_side.price) and len(ask_side.price) and bid_side.price[-1] >= ask_side.price[0]:
-        raise BadNumber("best bid at or above best ask")
+    with all_or_none(price, quantity):
+        bids, asks = parse_levels([rest.bids], [rest.asks], price, quantity)
+        bid_side = EMPTY.merge(bids.price, bids.quantity)
+        ask_side = EMPTY.merge(asks.price, asks.quantity)
+        if len(bid_side.price) and len(ask_side.price) and bid_side.price[-1] >= ask_side.price[0]:
+            raise BadNumber("best bid at or above best ask")
+    limit = _limit(request, bids, asks)
     book = Book(
         bid_side,
         ask_side,
-        WHOLE_FLOOR if _whole(bids, request.limit) else int(bid_side.price[0]),
-        WHOLE_CEILING if _whole(asks, request.limit) else int(ask_side.price[-1]),
+        known_floor(bids.price, limit),
+        known_ceiling(asks.price, limit),
         rest.lastUpdateId,
         price.places or 0,
         quantity.places or 0,
@@ -70,9 +72,19 @@ def anchor_of(recv_ns: int, request: Request, rest: RestBook, price: Decimals, q
     return Anchor(recv_ns, request, rest, bids, asks, book)
 
 
-def _whole(levels: Levels, limit: int | None) -> bool:
-    """Whether the side ended before the limit did."""
-    return len(levels.price) == 0 or (limit is not None and len(levels.price) < limit)
+def known_floor(bids: Ints, limit: int) -> int:
+    """The lowest price from which on all bids of a snapshot of `limit` levels a side are known."""
+    return WHOLE_FLOOR if len(bids) == 0 or len(bids) < limit else int(bids.min())
+
+
+def known_ceiling(asks: Ints, limit: int) -> int:
+    """The highest price up to which all asks of a snapshot of `limit` levels a side are known."""
+    return WHOLE_CEILING if len(asks) == 0 or len(asks) < limit else int(asks.max())
+
+
+def _limit(request: Request, bids: Levels, asks: Levels) -> int:
+    """The levels a side that were asked for; at least as many as came, where a capture does not say."""
+    return request.limit or max(len(bids.price), len(asks.price))
 
 
 def snapshot_batch(anchor: Anchor, compared: int | None, differing: int | None) -> Batch:
@@ -88,7 +100,7 @@ def snapshot_batch(anchor: Anchor, compared: int | None, differing: int | None) 
             "transact_time": [None if rest.T is None else event_time_ms(rest.T)],
             "request_ns": [anchor.request.requested_ns],
             "recv_ns": [anchor.recv_ns],
-            "limit": [anchor.request.limit or max(len(anchor.bids.price), len(anchor.asks.price))],
+            "limit": [_limit(anchor.request, anchor.bids, anchor.asks)],
             "reason": [anchor.request.reason],
             "compared_levels": [compared],
             "differing_levels": [differing],

@@ -100,6 +100,14 @@ class Book:
         )
 
     @property
+    def known_to_its_best(self) -> bool:
+        """Whether best bid and best ask lie within what is known; beyond it a better one may rest unseen."""
+        bid, ask = self.best_bid, self.best_ask
+        return (self.bid_floor == WHOLE_FLOOR or (bid is not None and bid >= self.bid_floor)) and (
+            self.ask_ceiling == WHOLE_CEILING or (ask is not None and ask <= self.ask_ceiling)
+        )
+
+    @property
     def best_bid(self) -> int | None:
         """Highest bid in price units; None when the side is empty."""
         return int(self.bids.price[-1]) if len(self.bids.price) else None

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.core.book import WHOLE_FLOOR, Book, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Side
 from collector.core.decimals import Ints
 
 Reference = Literal["best", "mid"]
@@ -51,7 +51,7 @@ def bid_buckets(book: Book, grid: Grid) -> Buckets | None:
     sums = _sums(book.bids, ends[1:], ends[:-1])
     values = _quote(sums, book)
     values[edges[1:] + 1 < book.bid_floor] = np.nan
-    known = 1.0 if book.bid_floor == WHOLE_FLOOR else log(reference / book.bid_floor) / (grid.step * grid.steps)
+    known = 1.0 if book.bid_floor <= WHOLE_FLOOR else log(reference / book.bid_floor) / (grid.step * grid.steps)
     return Buckets(values, min(1.0, max(0.0, known)))
 
 
@@ -60,20 +60,22 @@ def ask_buckets(book: Book, grid: Grid) -> Buckets | None:
     reference = _reference(book, grid, book.best_ask)
     if reference is None:
         return None
-    edges = np.ceil(reference * _ratios(grid.step, grid.steps)[1]).astype(np.int64)
+    reach = np.minimum(reference * _ratios(grid.step, grid.steps)[1], float(WHOLE_CEILING))
+    edges = np.ceil(reach).astype(np.int64)
     ends = np.searchsorted(book.asks.price, edges, "left")  # levels below each edge; edges rise
     sums = _sums(book.asks, ends[:-1], ends[1:])
     values = _quote(sums, book)
     values[edges[1:] - 1 > book.ask_ceiling] = np.nan
-    known = log(book.ask_ceiling / reference) / (grid.step * grid.steps)
+    known = log(max(book.ask_ceiling, 1) / reference) / (grid.step * grid.steps)
     return Buckets(values, min(1.0, max(0.0, known)))
 
 
 def _reference(book: Book, grid: Grid, best: int | None) -> float | None:
+    """The price to measure from; None where a side is empty, or its price has no logarithm."""
     if best is None or grid.reference == "best":
-        return best
+        return best or None
     bid, ask = book.best_bid, book.best_ask
-    return None if bid is None or ask is None else (bid + ask) / 2
+    return None if bid is None or ask is None else (bid + ask) / 2 or None
 
 
 def _sums(side: Side, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> list[int] | Ints:

@@ -7,7 +7,8 @@ in sums, and give back the exchange's text as float64 after one correctly rounde
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +24,9 @@ MAX_UNITS = 10**15
 _NUMBERS = re.compile(rb"(?:\d+(?:\.\d+)?,)*")
 _DIGITS = b"0123456789."
 _DOT, _COMMA = 46, 44
-_PADDED = 5  # texts with more decimals are padded with zeros (spot sends eight); those are cut to what is used
+_LONG = re.compile(rb"[1-9](?:\.?\d){15,}")  # 16 digits and more, zeros at the end included
 _WIDEST = 18  # digits that always fit into an int64
+_MOST_DIGITS = 15
 
 
 class BadNumber(ValueError):
@@ -40,7 +42,11 @@ class Levels(NamedTuple):
 
 
 class Decimals:
-    """Decimals in use for one kind of number of one market. They only grow: when a finer number comes."""
+    """Decimals in use for one kind of number of one market. They only grow: when a finer number comes.
+
+    What is in use, and so what still fits, follows from the set of numbers seen alone: not from their order, their
+    padding, or how they were grouped into calls.
+    """
 
     __slots__ = ("largest", "places")
 
@@ -57,7 +63,7 @@ class Decimals:
         largest = int(units.max()) if len(units) else 0
         target = self.places
         if target is None:
-            target = places if places <= _PADDED else _fewest(units, places, 0)
+            target = _fewest(units, places, 0)
         elif places > target:
             target = _fewest(units, places, target)
         if places > target:
@@ -66,12 +72,24 @@ class Decimals:
         else:
             largest *= 10 ** (target - places)
         largest = max(largest, self.largest * 10 ** (target - (self.places or 0)))
-        if largest >= MAX_UNITS:
+        if largest >= MAX_UNITS or target > _MOST_DIGITS:
             raise BadNumber(f"more than 15 significant digits at {target} decimals")
         if places < target:
             units = units * 10 ** (target - places)
         self.places, self.largest = target, largest
         return units
+
+
+@contextmanager
+def all_or_none(*kinds: Decimals) -> Iterator[None]:
+    """Undoes what grew inside when a number turns out to be bad."""
+    before = [(kind.places, kind.largest) for kind in kinds]
+    try:
+        yield
+    except BadNumber:
+        for kind, (places, largest) in zip(kinds, before, strict=True):
+            kind.places, kind.largest = places, largest
+        raise
 
 
 def _fewest(units: Ints, places: int, least: int) -> int:
@@ -86,9 +104,11 @@ def parse_column(texts: Sequence[str], decimals: Decimals) -> Fixed:
     """Numbers of one kind, one text each.
 
     Raises:
-        BadNumber: at least one of the texts is no plain decimal.
+        BadNumber: at least one of the texts is no plain decimal, or does not fit. Nothing grew.
     """
     joined = (",".join(texts) + ",").encode() if texts else b""
+    if joined.translate(None, _DIGITS + b","):
+        raise BadNumber("not a plain decimal number")
     (units,) = _parse(joined, len(texts), (decimals,))
     assert decimals.places is not None or not texts
     return Fixed(units, decimals.places or 0)
@@ -100,7 +120,8 @@ def parse_levels(
     """JSON level lists `[["price","quantity"],…]` of several messages, all bids and all asks.
 
     Raises:
-        BadNumber: one of the lists has another shape, or one of the numbers is no plain decimal.
+        BadNumber: one of the lists has another shape, or one of the numbers is no plain decimal, or does not fit.
+            Neither of the decimals grew.
     """
     chunks = [*bids, *asks]
     shapes = b";".join(chunks).translate(None, _DIGITS).split(b";")
@@ -108,7 +129,8 @@ def parse_levels(
     total = int(counts.sum())
     joined = b",".join([chunk for chunk, count in zip(chunks, counts.tolist(), strict=True) if count])
     text = joined.translate(None, b'[]"') + b"," if total else b""
-    prices, quantities = _parse(text, 2 * total, (price, quantity))
+    with all_or_none(price, quantity):
+        prices, quantities = _parse(text, 2 * total, (price, quantity))
     split = int(counts[: len(bids)].sum())
     return (
         Levels(counts[: len(bids)], prices[:split], quantities[:split]),
@@ -133,16 +155,21 @@ def _count(shape: bytes) -> int:
 
 
 def _parse(joined: bytes, count: int, kinds: Iterable[Decimals]) -> list[Ints]:
-    """`count` numbers, each followed by a comma, that take turns in being of one of `kinds`."""
+    """`count` numbers, each followed by a comma, that take turns in being of one of `kinds`.
+
+    `joined` holds nothing but digits, dots and commas.
+    """
     kinds = tuple(kinds)
     turns = len(kinds)
     if count == 0:
         return [np.empty(0, np.int64) for _ in kinds]
     text = np.frombuffer(joined, np.uint8)
     ends = np.flatnonzero(text == _COMMA)
-    if len(ends) != count or joined.translate(None, b"0123456789.,"):
+    if len(ends) != count:
         raise BadNumber("not a plain decimal number")
-    widths = np.diff(ends, prepend=-1) - 1
+    widths = np.empty(count, np.int64)
+    widths[0] = ends[0]
+    np.subtract(ends[1:], ends[:-1] + 1, out=widths[1:])
     places: list[int] = []
     dots = 0
     uniform = int(widths.max()) <= _WIDEST
@@ -166,6 +193,8 @@ def _parse_mixed(joined: bytes, kinds: Sequence[Decimals]) -> list[Ints]:
     """Numbers whose decimals differ, or that are padded beyond 18 digits: through float64, checked to be exact."""
     if not _NUMBERS.fullmatch(joined):
         raise BadNumber("not a plain decimal number")
+    if any(len(long.replace(b".", b"").rstrip(b"0")) > _MOST_DIGITS for long in _LONG.findall(joined)):
+        raise BadNumber("more than 15 significant digits")
     values = np.fromstring(joined, np.float64, sep=",")
     return [units_of(values[turn :: len(kinds)], kind) for turn, kind in enumerate(kinds)]
 

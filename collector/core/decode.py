@@ -10,7 +10,13 @@ from typing import Annotated, ClassVar, TypeAlias
 
 import msgspec
 
-Id: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+_LAST_MS = 253_402_300_799_999  # the year 9999 ends
+
+Id: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
+"""Room above, so that arithmetic on ids stays within 64 bits."""
+
+Stamp: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS * 1000 + 999)]
+"""Milli- or microseconds since the Unix epoch, see `event_time_ms`."""
 
 
 class Undecodable(ValueError):
@@ -22,14 +28,14 @@ class DepthUpdate(msgspec.Struct, gc=False):
 
     channel: ClassVar[str] = "depth"
 
-    E: Id
+    E: Stamp
     s: str
     U: Id
     u: Id
     b: msgspec.Raw
     a: msgspec.Raw
     pu: Id | None = None
-    T: Id | None = None
+    T: Stamp | None = None
 
 
 class AggTrade(msgspec.Struct, gc=False):
@@ -37,14 +43,14 @@ class AggTrade(msgspec.Struct, gc=False):
 
     channel: ClassVar[str] = "trades"
 
-    E: Id
+    E: Stamp
     s: str
     a: Id
     p: str
     q: str
     f: Id
     l: Id  # noqa: E741  the exchange's name
-    T: Id
+    T: Stamp
     m: bool
     nq: str | None = None
 
@@ -54,12 +60,12 @@ class Trade(msgspec.Struct, gc=False):
 
     channel: ClassVar[str] = "raw_trades"
 
-    E: Id
+    E: Stamp
     s: str
     t: Id
     p: str
     q: str
-    T: Id
+    T: Stamp
     m: bool
     X: str | None = None
 
@@ -75,8 +81,8 @@ class BookTicker(msgspec.Struct, gc=False):
     B: str
     a: str
     A: str
-    E: Id | None = None
-    T: Id | None = None
+    E: Stamp | None = None
+    T: Stamp | None = None
 
 
 Message: TypeAlias = DepthUpdate | AggTrade | Trade | BookTicker
@@ -88,8 +94,8 @@ class RestBook(msgspec.Struct, gc=False):
     lastUpdateId: Id  # noqa: N815  the exchange's name
     bids: msgspec.Raw
     asks: msgspec.Raw
-    E: Id | None = None
-    T: Id | None = None
+    E: Stamp | None = None
+    T: Stamp | None = None
 
 
 class _EventType(msgspec.Struct):
@@ -145,5 +151,8 @@ def decode_rest_book(text: bytes) -> RestBook:
 
 
 def event_time_ms(stamp: int) -> int:
-    """A time of the exchange in milliseconds; streams opened with `timeUnit=MICROSECOND` send 16 digits."""
-    return stamp // 1000 if stamp >= 10**15 else stamp
+    """A time of the exchange in milliseconds, before the year 10000.
+
+    Streams opened with `timeUnit=MICROSECOND` send 16 digits; no time in milliseconds has as many.
+    """
+    return stamp // 1000 if stamp > _LAST_MS else stamp

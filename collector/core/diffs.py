@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -46,6 +47,15 @@ class DiffChunk:
         """Index of the first message beyond `update_id`."""
         return bisect_right(self.ids, update_id)
 
+    def rest(self, start: int) -> DiffChunk:
+        """The messages from `start` on."""
+        if start == 0:
+            return self
+        rest = copy(self)
+        rest.bids, rest.asks = _tail(self.bids, start), _tail(self.asks, start)
+        rest.links, rest.ids, rest.recv_ns = self.links[start:], self.ids[start:], self.recv_ns[start:]
+        return rest
+
     def change(self, start: int, stop: int, price: Decimals, quantity: Decimals) -> Change:
         """What messages start…stop-1 set, in the units of `price` and `quantity`, which may be finer by now."""
         price_factor = 10 ** ((price.places or 0) - self.price_places)
@@ -63,6 +73,11 @@ def _span(counts: NDArray[np.int32], start: int, stop: int) -> slice:
     if start == 0 and stop == len(counts):
         return slice(None)
     return slice(int(counts[:start].sum()), int(counts[:stop].sum()))
+
+
+def _tail(levels: Levels, start: int) -> Levels:
+    skipped = int(levels.counts[:start].sum())
+    return Levels(levels.counts[start:], levels.price[skipped:], levels.quantity[skipped:])
 
 
 def diff_batch(entries: Sequence[DiffEntry], chunk: DiffChunk, *, futures: bool) -> Batch:

@@ -2,7 +2,8 @@
 
 A gap is stated in rows that are only ever appended; the newest revision of a `gap_id` counts. `from_id` and `to_id`
 are the first and the last missing update or trade id, both inclusive; `to_id < from_id` says that nothing is missing
-after all. An open gap has no `to_ns`.
+after all. An open gap has no `to_ns`. A gap without ids says that no message is missing, but that rows made in that
+time cannot be trusted; of a stream that counts nothing, that messages of that time may be missing.
 """
 
 from __future__ import annotations
@@ -68,9 +69,13 @@ class GapLedger:
         from_ns: int,
         to_ns: int,
         detected_ns: int,
+        *,
+        fillable: bool = True,
     ) -> None:
-        """States a gap that is over already."""
-        self._remember(self._state(stream, reason, from_id, to_id, from_ns, to_ns, detected_ns))
+        """States a gap that is over already; `fillable` if late messages may still fill it."""
+        gap = self._state(stream, reason, from_id, to_id, from_ns, to_ns, detected_ns)
+        if fillable:
+            self._remember(gap)
 
     def fill(self, stream: str, first_id: int, last_id: int) -> bool:
         """Whether ids first_id…last_id lie in a known gap and were not there yet; the gap heals with its last id.
@@ -100,9 +105,8 @@ class GapLedger:
         to_ns: int | None,
         detected_ns: int,
     ) -> Gap:
-        gap_id = f"{detected_ns}-{stream}"
-        if self.rows and any(row.gap_id == gap_id for row in reversed(self.rows)):
-            gap_id = f"{gap_id}-{from_id}"
+        # Of nothing but the gap itself: numbering would depend on which rows were drained before.
+        gap_id = f"{detected_ns}-{stream}-{reason.replace(' ', '_')}" + ("" if from_id is None else f"-{from_id}")
         gap = Gap(gap_id, 0, stream, reason, from_id, to_id, from_ns, to_ns, detected_ns)
         self.rows.append(gap)
         return gap

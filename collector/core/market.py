@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 
 from collector.core.anchors import Request
-from collector.core.batch import Batch, Nested
+from collector.core.batch import Batch, Nested, joined
+from collector.core.book import Book
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
@@ -86,6 +87,12 @@ class Market:
         self._request: AnchorArrived | None = None
         self._build(resume)
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
+        if resume.last_epoch is not None and start_ns < resume.last_epoch * SECOND_NS:
+            self._records.event(
+                start_ns,
+                "clock_behind",
+                detail=f"rows up to epoch {resume.last_epoch} are written already; the next one follows them",
+            )
         for channel in session.channels:
             self._sequencers[channel].lost("restart", start_ns)
 
@@ -151,7 +158,7 @@ class Market:
             case Closed(connection, channels, reason):
                 self._closed(recv_ns, connection, channels, reason)
             case AnchorRequested():
-                self._depth.anchor_requested()
+                self._depth.anchor_requested(recv_ns)
             case AnchorArrived():
                 self._request = happened
             case Verbatim(connection, text):
@@ -167,6 +174,8 @@ class Market:
                     happened.to_ns,
                     recv_ns,
                 )
+                if happened.stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
+                    self._depth.wanted = self._depth.wanted or "refused"
             case Note(kind, detail):
                 self._records.event(recv_ns, kind, detail=detail)
             case SessionStopped(reason):
@@ -177,9 +186,7 @@ class Market:
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""
-        self._depth.settle()
-        for tape in self._tapes.values():
-            tape.settle()
+        self._settle()
         batches = self._records.drain()
         if self._depth_rows:
             batches.append(_depth_batch(self._depth_rows, self._depth_buckets))
@@ -188,7 +195,7 @@ class Market:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
             self._ledger.rows = []
-        return batches
+        return joined(batches)
 
     def resume(self) -> Resume:
         """What the next session needs, as of the last drain."""
@@ -199,7 +206,15 @@ class Market:
             self._now_ns,
         )
 
+    def _settle(self) -> None:
+        self._depth.settle()
+        for tape in self._tapes.values():
+            tape.settle()
+
     def _verbatim(self, recv_ns: int, connection: int, text: bytes) -> None:
+        if self._request is not None:
+            self.anchor(recv_ns, text)
+            return
         try:
             message = decode(text)
             if message.s != self.session.symbol:
@@ -225,6 +240,8 @@ class Market:
 
     def _advance(self, now_ns: int) -> None:
         """Ends the epochs that are over before an input at `now_ns`."""
+        if now_ns <= self._now_ns:
+            self._settle()  # so that events of one time are numbered in the order of the inputs
         self._now_ns = max(self._now_ns, now_ns)
         ended = self._epochs.ended(now_ns)
         if not ended:
@@ -232,9 +249,11 @@ class Market:
         depth = self._depth
         depth.settle()
         book = depth.book
-        if book is not None and _crossed(book.best_bid, book.best_ask):
-            depth.out_of_step(ended[0] * SECOND_NS, "crossed")
-            book = None
+        if book is not None and _crossed(book):
+            depth.wrong(ended[0] * SECOND_NS, "crossed")
+        elif book is not None and not book.known_to_its_best:
+            depth.wanted = depth.wanted or "beyond known depth"
+        book = depth.book
         grid = self._grid
         bids, asks = (None, None) if book is None else (bid_buckets(book, grid), ask_buckets(book, grid))
         unit = 1.0 if book is None else float(10**book.price_places)
@@ -242,7 +261,10 @@ class Market:
         best_ask = book.best_ask / unit if book is not None and book.best_ask is not None else None
         mid = None if best_bid is None or best_ask is None else (best_bid + best_ask) / 2
         in_step = (
-            book is not None and self._connections.get("depth") is not None and "depth" not in self._ledger.open_gaps
+            book is not None
+            and book.known_to_its_best
+            and self._connections.get("depth") is not None
+            and "depth" not in self._ledger.open_gaps
         )
         for epoch in ended:
             age_ns = None if depth.last_recv_ns is None else epoch * SECOND_NS - depth.last_recv_ns
@@ -270,12 +292,15 @@ class Market:
         self.latest = EpochRow(ended[-1], best_bid, best_ask, _total(bids), _total(asks), valid)
 
 
-def _crossed(best_bid: int | None, best_ask: int | None) -> bool:
-    return best_bid is not None and best_ask is not None and best_bid >= best_ask
+def _crossed(book: Book) -> bool:
+    return book.best_bid is not None and book.best_ask is not None and book.best_bid >= book.best_ask
 
 
 def _total(buckets: Buckets | None) -> float:
-    return 0.0 if buckets is None else float(np.nansum(buckets.values, dtype=np.float64))
+    if buckets is None:
+        return 0.0
+    values = buckets.values
+    return float(values[~np.isnan(values)].sum(dtype=np.float64))
 
 
 def _depth_batch(rows: list[tuple[Any, ...]], buckets: list[tuple[Buckets | None, Buckets | None]]) -> Batch:

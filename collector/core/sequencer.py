@@ -82,10 +82,11 @@ class Sequencer:
         previous = position.last_id
         verdict = Verdict.NEXT
         if previous is not None and last_id <= previous:
-            if not self._counts_anew(event_ms):
+            if not self._counts_anew(last_id, event_ms):
                 return self._behind(first_id, last_id)
             self._ledger.open(self.stream, "ids restarted", previous + 1, position.recv_ns, recv_ns)
             self._ledger.close(self.stream, None, recv_ns)
+            self._recent.clear()
             verdict = Verdict.RESTART
         elif previous is not None:
             missing = self._contiguous and first_id > previous + 1
@@ -110,18 +111,23 @@ class Sequencer:
         if self.position.last_id is not None:
             self._ledger.open(self.stream, reason, self.position.last_id + 1, self.position.recv_ns, detected_ns)
 
-    def _counts_anew(self, event_ms: int | None) -> bool:
-        """Only the first message after a connect can begin a new count, and only if it is newer by its own clock."""
-        if not self._fresh:
+    def _counts_anew(self, last_id: int, event_ms: int | None) -> bool:
+        """Whether a message that is behind by its id is the first of a new count.
+
+        It is if it is newer by its own clock: what is sent twice or too late is older. Without a clock only the first
+        message after a connect can be, if it was not seen before.
+        """
+        if last_id == self.position.last_id or last_id in self._recent:
             return False
         if event_ms is None or self.position.event_ms is None:
-            return True
+            return self._fresh
         return event_ms > self.position.event_ms + _RESTARTED_MS
 
     def _behind(self, first_id: int, last_id: int) -> Verdict:
         if self._contiguous:
             return Verdict.LATE if self._ledger.fill(self.stream, first_id, last_id) else Verdict.DUPLICATE
-        if last_id in self._recent or (self._recent and last_id < self._recent[0]):
+        known = last_id == self.position.last_id or last_id in self._recent
+        if known or (self._recent and last_id < self._recent[0]):
             return Verdict.DUPLICATE
         self._recent.append(last_id)
         return Verdict.LATE

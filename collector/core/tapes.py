@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from collector.core.batch import Batch, Column
-from collector.core.decimals import BadNumber, Decimals, parse_column
+from collector.core.decimals import BadNumber, Decimals, all_or_none, parse_column
 from collector.core.decode import AggTrade, BookTicker, Trade, event_time_ms
 from collector.core.gaps import GapLedger
 from collector.core.records import Records
@@ -115,16 +115,27 @@ class Tape:
 
     def _take(self, entries: list[Entry]) -> None:
         try:
-            columns = self._kind.columns(entries, self._price, self._quantity)
-        except BadNumber as error:
-            if len(entries) > 1:
-                middle = len(entries) // 2
-                self._take(entries[:middle])
-                self._take(entries[middle:])
+            with all_or_none(self._price, self._quantity):
+                columns = self._kind.columns(entries, self._price, self._quantity)
+        except BadNumber:
+            if len(entries) == 1:
+                self._take_alone(entries[0])
                 return
-            (entry,) = entries
+            middle = len(entries) // 2
+            self._take(entries[:middle])
+            self._take(entries[middle:])
+        else:
+            self._records.add(Batch(self._kind.table, columns))
+
+    def _take_alone(self, entry: Entry) -> None:
+        """One that does not fit with those before it: in decimals of its own, which later ones then start from."""
+        price, quantity = Decimals(), Decimals()
+        try:
+            columns = self._kind.columns([entry], price, quantity)
+        except BadNumber as error:
             ident, at = self._kind.ident(entry.message), entry.recv_ns
             self._records.quarantine(at, self._kind.table, entry.connection, str(error), entry.text)
-            self._ledger.record(self._kind.table, "quarantine", ident, ident, at, at, at)
+            self._ledger.record(self._kind.table, "quarantine", ident, ident, at, at, at, fillable=False)
         else:
+            self._price, self._quantity = price, quantity
             self._records.add(Batch(self._kind.table, columns))

@@ -197,13 +197,14 @@ class Deliverer:
             return
         # A group with an open plan has to wait for it.
         busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
-        ready = [
-            group
-            for group in self._journal.groups()
-            if (group.table, group.market) not in busy and (flush or self._limits.ready(group, now_ns))
-        ]
+        idle = [group for group in self._journal.groups() if (group.table, group.market) not in busy]
+        ready = [group for group in idle if flush or self._limits.ready(group, now_ns)]
         if not ready:
             return
+        # Gaps go before the rows that they explain, however young: a reader must not see a hole without its gap.
+        markets = {group.market for group in ready}
+        gaps = [group for group in idle if group.table == "gaps" and group.market in markets]
+        ready = gaps + [group for group in ready if group not in gaps]
         before_ns = min(group.oldest_ns for group in ready) + max(1, round(self._limits.max_span_s * 1e9))
         try:
             plans = self._journal.plan(

@@ -344,3 +344,28 @@ def test_run_stops_when_told(bench: Bench) -> None:
     bench.deliverer.run(stop)
     assert bench.backend.ids() == [1]
     assert bench.journal.open_plans() == []
+
+
+def test_gaps_go_before_the_rows_that_they_explain(bench: Bench) -> None:
+    """However young the gap is: a reader must not see a hole that nothing explains."""
+    order: list[str] = []
+    gap = {
+        "gap_id": ["1-depth"],
+        "revision": [0],
+        "stream": ["depth"],
+        "reason": ["sequence"],
+        "from_id": [4],
+        "to_id": [9],
+        "from_ns": [START_NS],
+        "to_ns": [START_NS + 1],
+        "detected_ns": [START_NS + 1],
+        "healed": [False],
+        "healed_by": [None],
+    }
+    bench.backend._write = lambda table, *_: order.append(table)  # type: ignore[method-assign]
+    bench.journal.commit([(BTC, numbered(0, 3))], {})
+    bench.clock.advance(299)
+    bench.journal.commit([(BTC, Batch("gaps", gap)), (ETH, Batch("gaps", gap))], {})
+    bench.clock.advance(2)
+    bench.deliverer.step()
+    assert order == ["gaps", "book_ticker"], "and the other market's gap waits for its own time"

@@ -22,9 +22,8 @@ from typing import ClassVar, Literal, TypeAlias
 import msgspec
 
 from collector.core.anchors import Anchor, Request, anchor_of, snapshot_batch
-from collector.core.batch import Batch
 from collector.core.book import Change, compare
-from collector.core.decimals import BadNumber
+from collector.core.decimals import BadNumber, Decimals
 from collector.core.decode import DepthUpdate, Id, Message, RestBook, Undecodable
 from collector.core.depth import Depth
 from collector.core.gaps import GapLedger
@@ -160,7 +159,7 @@ class BybitSequencer(Sequencer):
     def _newer(self, event_ms: int) -> bool:
         return self.position.event_ms is None or event_ms > self.position.event_ms + _RESTARTED_MS
 
-    def _counts_anew(self, event_ms: int | None) -> bool:
+    def _counts_anew(self, last_id: int, event_ms: int | None) -> bool:
         return False  # only a snapshot can
 
 
@@ -171,6 +170,7 @@ class BybitDepth(Depth):
         super().__init__(sequencer, ledger, records, futures=False)
         self._ids = sequencer
         self._levels: int | None = None
+        self._asked = True  # no older books are kept: a snapshot stands where the stream stands
 
     def take(self, recv_ns: int, connection: int, message: BybitBook, text: str | bytes) -> None:
         """One snapshot or delta, in order of receipt."""
@@ -182,11 +182,11 @@ class BybitDepth(Depth):
 
     def _snapshot(self, recv_ns: int, connection: int, message: BybitBook, text: str | bytes) -> None:
         self.settle()
-        request = Request(recv_ns, _SNAPSHOT_REASON, message.levels)
-        # The id is not known before the levels are: a damaged snapshot must not move the sequence.
         rest = RestBook(message.u, message.b, message.a, message.ts, message.cts)
+        # In decimals of its own, since it may follow on absurd numbers; and before it moves the sequence.
+        price, quantity = Decimals(), Decimals()
         try:
-            anchor = anchor_of(recv_ns, request, rest, self._price, self._quantity)
+            anchor = anchor_of(recv_ns, Request(recv_ns, _SNAPSHOT_REASON, message.levels), rest, price, quantity)
         except BadNumber as error:
             self._records.quarantine(recv_ns, "depth", connection, str(error), text)
             self._lose_step(recv_ns, "quarantine")
@@ -194,6 +194,8 @@ class BybitDepth(Depth):
         ident = self._ids.snapshot(message.u, message.ts, recv_ns)
         if ident is None:
             self._records.counts["snapshots older"] += 1
+            if self.book is None:
+                self.wanted = self.wanted or "stale"
             return
         rest.lastUpdateId = ident
         anchor = anchor._replace(book=replace(anchor.book, last_id=ident))
@@ -206,7 +208,9 @@ class BybitDepth(Depth):
         if self.book is None:
             self._records.event(recv_ns, "in_step", stream="depth", detail=f"snapshot at update {ident}")
         self.book = windowed(anchor.book, message.levels)
-        self._base, self._since, self._backlog = self.book, [], []
+        self._price, self._quantity = price, quantity
+        self._backlog = []
+        self._sound_ns = recv_ns
         self.wanted = None
         self.last_message, self.last_recv_ns = _update(message, ident), recv_ns
 
@@ -214,9 +218,10 @@ class BybitDepth(Depth):
         """Levels compared and differing, where our book stands at the snapshot's update."""
         if self.book is None or self.book.last_id != anchor.update_id:
             return None, None
-        places = anchor.book.price_places, anchor.book.quantity_places
-        empty = self.book.bids.price[:0]
-        return compare(self.book.at_places(*places), anchor.book, Change(empty, empty, empty, empty))
+        ours, theirs = self.book, anchor.book
+        places = max(ours.price_places, theirs.price_places), max(ours.quantity_places, theirs.quantity_places)
+        empty = ours.bids.price[:0]
+        return compare(ours.at_places(*places), theirs.at_places(*places), Change(empty, empty, empty, empty))
 
     def settle(self) -> None:
         super().settle()
@@ -238,9 +243,9 @@ class BybitMarket(Market):
         for fill in message.fills:
             self._trades.take(VenueTrade(recv_ns, connection, fill.i, fill.T, fill.p, fill.v, fill.S == "Sell", text))
 
-    def drain(self) -> list[Batch]:
+    def _settle(self) -> None:
+        super()._settle()
         self._trades.settle()
-        return super().drain()
 
     def _build(self, resume: Resume) -> None:
         depth = BybitSequencer("depth", self._ledger, resume.positions.get("depth"))

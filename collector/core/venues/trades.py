@@ -1,9 +1,9 @@
 """Single trades of exchanges whose trade ids need not be numbers, nor count without holes.
 
-Rows of `raw_trades`. Trades are told apart by the exchange's id as text. `trade_id`, the key in tables, is that id where
-it is a plain integer. Otherwise it is made of the trade's time and a checksum of the text, so that it rises with time
-and every collector makes the same one, and `venue_id` holds the text. Where two trades of one millisecond would share
-one, the later one takes the next that is free.
+Rows of `raw_trades`. Trades are told apart by the exchange's id as text. `trade_id`, the key in tables, is that id
+where it is a plain integer. Otherwise it is made of the trade's time and a checksum of the text, so that it rises with
+time and every collector makes the same one, and `venue_id` holds the text. Where two trades of one millisecond would
+share one, the later one takes the next that is free.
 """
 
 from __future__ import annotations
@@ -71,7 +71,6 @@ class VenueTape:
         self._sequencer = sequencer
         self._ledger = ledger
         self._records = records
-        self._price, self._quantity = Decimals(), Decimals()
         self._pending: list[tuple[VenueTrade, int, str | None]] = []
         self._seen: dict[str, int] = {}
         self._taken: set[int] = set()
@@ -98,8 +97,9 @@ class VenueTape:
     def _write(self, entries: list[tuple[VenueTrade, int, str | None]]) -> None:
         trades = [trade for trade, _, _ in entries]
         try:
-            price = parse_column([trade.price for trade in trades], self._price)
-            quantity = parse_column([trade.quantity for trade in trades], self._quantity)
+            # Decimals of their own: an absurd trade must not spoil those that follow.
+            price = parse_column([trade.price for trade in trades], Decimals())
+            quantity = parse_column([trade.quantity for trade in trades], Decimals())
         except BadNumber as error:
             if len(trades) > 1:
                 middle = len(trades) // 2

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from collector.core.batch import Batch
 from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book, Side
 from collector.core.decimals import BadNumber, Decimals, units_of
 from collector.core.depth import Depth
@@ -56,21 +55,23 @@ class UnifiedDepth(Depth):
     def take(self, told: UnifiedBook, connection: int) -> None:
         """The book after its last change, which was received at `told.changed_ns`."""
         try:
-            bids = _side(told.bids, self._price, self._quantity)
-            asks = _side(told.asks, self._price, self._quantity)
+            # Each book has decimals of its own: an absurd one must not spoil those that follow.
+            price, quantity = Decimals(), Decimals()
+            bids, asks = _side(told.bids, price, quantity), _side(told.asks, price, quantity)
         except BadNumber as error:
             text = msgspec.json.encode(told)
             self._records.quarantine(told.changed_ns, "depth", connection, str(error), text)
-            self.out_of_step(told.changed_ns, "quarantine")
+            self._lose_step(told.changed_ns, "quarantine")
             return
         self._stream.seen(told.changed_ns)
         self.last_recv_ns = told.changed_ns
         self._told_ms, self._nonce = told.timestamp_ms, told.nonce
         in_step = self.book is not None
         # Parsing the asks may have made the units of the bids too coarse.
-        price, quantity = self._price.places or 0, self._quantity.places or 0
-        book = Book(bids.at(price, quantity), asks.at(price, quantity), WHOLE_FLOOR, WHOLE_CEILING, 0, price, quantity)
+        places = price.places or 0, quantity.places or 0
+        book = Book(bids.at(*places), asks.at(*places), WHOLE_FLOOR, WHOLE_CEILING, 0, *places)
         self.book = windowed(book, None)
+        self._sound_ns = told.changed_ns
         if not in_step:
             self._records.event(told.changed_ns, "in_step", stream="depth", detail="the unified book arrived")
 
@@ -101,9 +102,9 @@ class UnifiedMarket(Market):
             case _:
                 super().apply(recv_ns, happened)
 
-    def drain(self) -> list[Batch]:
+    def _settle(self) -> None:
+        super()._settle()
         self._trades.settle()
-        return super().drain()
 
     def _build(self, resume: Resume) -> None:
         depth, trades = (

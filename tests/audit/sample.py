@@ -1,0 +1,85 @@
+"""A store filled through the core, and hands to damage it with."""
+
+from __future__ import annotations
+
+import copy
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from collector.core.inputs import AnchorArrived, AnchorRequested, Closed, Opened, SessionStarted, SessionStopped
+from collector.core.market import Market as Core
+from collector.store import StoreWriter
+from storage_backends.interface import Backend, Market
+from storage_backends.schema import bare, known
+from tests.core.exchange import SECOND, START_NS, Exchange, text
+from tests.core.script import Input, hand
+from tests.stores import open_local
+
+MARKET = Market("binanceusdm", "BTCUSDT")
+CHANNELS = ("depth", "trades", "book_ticker")
+TENTH = SECOND // 10
+
+
+class Sample:
+    """`received[i]` is (recv_ns, update) of the diffs that were received; files of five seconds each."""
+
+    def __init__(self, folder: Path, seconds: int = 30) -> None:
+        self.folder = folder
+        self.exchange = Exchange(futures=True, seed=3)
+        self.received: list[tuple[int, int]] = []
+        core = Core(START_NS, SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, channels=CHANNELS))
+        store = open_local(folder)
+        writer = StoreWriter(store, "test")
+        self._core = core
+        self._give(START_NS, Opened(1, list(CHANNELS)))
+        for tick in range(seconds * 10):
+            now = START_NS + (tick + 1) * TENTH
+            diff, trade = self.exchange.diff(now), self.exchange.trade(now)
+            if tick == 120:
+                self._give(now, Closed(1, list(CHANNELS), "disconnect"))
+            elif tick == 140:
+                self._give(now, Opened(2, list(CHANNELS)))
+            if not 120 <= tick < 140:
+                self._give(now, text(diff))
+                self._give(now + 1, text(self.exchange.ticker()))
+                self._give(now + 2, text(trade))
+                self.received.append((now, diff["u"]))
+            if tick in (10, 100, 160, 250):
+                self._give(now + 3, AnchorRequested("test"))
+                self._give(now + 4, AnchorArrived(now + 3, "test", 1000))
+                self._give(now + 4, self.exchange.snapshot())
+            if tick % 50 == 49:
+                writer.add(*MARKET, core.drain())
+                writer.flush()
+        self._give(START_NS + seconds * SECOND + TENTH, SessionStopped("stopped"))
+        writer.add(*MARKET, core.drain())
+        writer.flush()
+        store.close()
+
+    @property
+    def store(self) -> Backend:
+        return open_local(self.folder)
+
+    def files(self, table: str) -> list[Path]:
+        """The files of a table, oldest first."""
+        return sorted((self.folder / table).rglob("*.parquet"))
+
+    def change(self, file: Path, how: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
+        """Passes each row of a file through `how`; None drops it. Written anew, as whoever wants to deceive would."""
+        name = file.relative_to(self.folder).parts[0]
+        before = pq.ParquetFile(file).read().to_pylist()
+        rows = [new for row in before if (new := how(copy.deepcopy(row))) is not None]
+        if rows == before:
+            return
+        file.unlink()
+        if rows:
+            changed = pa.Table.from_pylist(rows, schema=bare(known(name).schema))
+            self.store.write(name, MARKET, changed, writer="test", content_hash=uuid.uuid4().hex * 2)
+
+    def _give(self, now_ns: int, what: Any) -> None:
+        hand(self._core, Input(now_ns, what))

@@ -1,0 +1,143 @@
+"""Captures through the core: whose they are, and what cannot be replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collector.core.batch import Batch
+from collector.core.inputs import Opened, SessionStarted, SessionStopped, encode_input
+from collector.errors import ConfigurationError
+from collector.replay import Replay
+from collector.sources.capture import CaptureError
+from tests.core.exchange import SECOND, START_NS, Exchange, text
+from tests.core.script import tables
+
+TEMPLATE = SessionStarted(exchange="binanceusdm", symbol="", futures=True)
+
+
+def write(path: Path, *lines: tuple[int, str]) -> Path:
+    path.write_text("".join(f"{recv_ns} {line}\n" for recv_ns, line in lines))
+    return path
+
+
+def frame(exchange: Exchange, now_ns: int, **changes: Any) -> tuple[int, str]:
+    message = {key: value for key, value in (exchange.diff(now_ns) | changes).items() if value is not None}
+    return now_ns, text({"stream": f"{message['s'].lower()}@depth", "data": message})
+
+
+def own(now_ns: int, happened: Any) -> tuple[int, str]:
+    return now_ns, f'{{"stream":"!collector","data":{encode_input(happened).decode()}}}'
+
+
+def replay(
+    *paths: Path, template: SessionStarted = TEMPLATE, symbols: tuple[str, ...] = ()
+) -> dict[tuple[str, str], dict[str, list[dict[str, Any]]]]:
+    found: dict[tuple[str, str], list[Batch]] = {}
+
+    def emit(exchange: str, symbol: str, batches: list[Batch]) -> None:
+        found.setdefault((exchange, symbol), []).extend(batches)
+
+    Replay(template, symbols, emit).run(list(paths))
+    return {market: tables(batches) for market, batches in found.items()}
+
+
+def test_a_capture_of_frames_and_bare_snapshots(tmp_path: Path) -> None:
+    exchange = Exchange(futures=True)
+    lines = [frame(exchange, START_NS)]
+    lines.append((START_NS + 1, exchange.snapshot().decode()))
+    lines += [frame(exchange, START_NS + number * SECOND // 2) for number in range(1, 10)]
+    rows = replay(write(tmp_path / "btcusdt_20231114", *lines))["binanceusdm", "BTCUSDT"]
+    assert len(rows["diffs"]) == 10
+    assert rows["snapshots"][0]["reason"] == "capture"
+    assert [row["epoch"] for row in rows["depth"]] == [START_NS // SECOND + number for number in range(1, 5)]
+    assert all(row["valid"] for row in rows["depth"])
+
+
+@pytest.mark.parametrize(("futures", "named"), [(False, "spot"), (True, "futures")])
+def test_a_capture_of_the_other_kind_of_market_is_refused(tmp_path: Path, futures: bool, named: str) -> None:
+    path = write(tmp_path / "btcusdt", frame(Exchange(futures=futures), START_NS))
+    template = SessionStarted(exchange="binance" if futures else "binanceusdm", symbol="", futures=not futures)
+    with pytest.raises(ConfigurationError, match=rf"--exchange.*{named} market: name it"):
+        replay(path, template=template)
+
+
+def test_a_snapshot_in_a_file_that_names_no_symbol_is_refused(tmp_path: Path) -> None:
+    exchange = Exchange(futures=True)
+    path = write(tmp_path / "capture", frame(exchange, START_NS), (START_NS + 1, exchange.snapshot().decode()))
+    with pytest.raises(ConfigurationError, match="its name no symbol"):
+        replay(path)
+
+
+def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CaptureError):
+        replay(tmp_path / "missing")
+    (tmp_path / "notes").write_text("nothing of the kind\n")
+    with pytest.raises(CaptureError, match="not a capture"):
+        replay(tmp_path / "notes")
+
+
+def test_a_line_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "btcusdt", (START_NS, '{"stream":"!collector","data":{"event":"of a later version"}}'))
+    with pytest.raises(ConfigurationError, match="this version cannot read"):
+        replay(path)
+
+
+def test_a_capture_of_our_own_brings_its_settings_and_its_faults(tmp_path: Path) -> None:
+    """Also a depth message without `pu`, which live is quarantined."""
+    exchange = Exchange(futures=True)
+    session = SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, interval_s=2)
+    path = write(
+        tmp_path / "anything",
+        own(START_NS, session),
+        own(START_NS, Opened(3, ["depth"])),
+        frame(exchange, START_NS + 1),
+        frame(exchange, START_NS + SECOND, pu=None),
+        (START_NS + SECOND + 1, exchange.snapshot().decode()),
+        frame(exchange, START_NS + 4 * SECOND),
+        own(START_NS + 5 * SECOND, SessionStopped("stopped")),
+    )
+    rows = replay(path, template=SessionStarted(exchange="binance", symbol="", futures=False))["binanceusdm", "BTCUSDT"]
+    assert [row["epoch"] - START_NS // SECOND for row in rows["depth"]] == [2, 4]
+    assert [row["connection"] for row in rows["diffs"]] == [3, 3]
+    (quarantined,) = [row for row in rows["events"] if row["kind"] == "quarantine"]
+    assert "pu" in quarantined["detail"]
+    assert len(rows["gaps"]) == 1
+
+
+def test_a_file_in_which_a_session_goes_on_belongs_to_its_market(tmp_path: Path) -> None:
+    exchange = Exchange(futures=False)
+    session = SessionStarted(exchange="binance", symbol="BTCUSDT", futures=False)
+    first = write(
+        tmp_path / "BTCUSDT_binance_20231114T221320_0.zst",
+        own(START_NS, session),
+        own(START_NS, Opened(1, ["depth"])),
+        frame(exchange, START_NS + 1),
+    )
+    second = write(
+        tmp_path / "BTCUSDT_binance_20231114T221321_0.zst",
+        (START_NS + SECOND, exchange.snapshot().decode()),
+        frame(exchange, START_NS + SECOND + 1),
+        own(START_NS + 2 * SECOND, SessionStopped("stopped")),
+    )
+    for files in ((first, second), (second,)):
+        found = replay(*files)
+        assert list(found) == [("binance", "BTCUSDT")]
+        assert len(found["binance", "BTCUSDT"]["diffs"]) == len(files)
+        assert "gaps" not in found["binance", "BTCUSDT"]
+
+
+def test_streams_of_all_markets_make_no_market_of_their_own(tmp_path: Path) -> None:
+    lines = [frame(Exchange(futures=True), START_NS), (START_NS + 1, '{"stream":"!markPrice@arr","data":[]}')]
+    found = replay(write(tmp_path / "btcusdt", *lines))
+    assert list(found) == [("binanceusdm", "BTCUSDT")]
+    assert [row["kind"] for row in found["binanceusdm", "BTCUSDT"]["events"]][-2] == "quarantine"
+
+
+def test_only_the_markets_that_are_wanted(tmp_path: Path) -> None:
+    lines = [frame(Exchange(futures=True), START_NS), frame(Exchange(futures=True), START_NS + 1, s="ETHUSDT")]
+    path = write(tmp_path / "both", *lines)
+    assert set(replay(path)) == {("binanceusdm", "BTCUSDT"), ("binanceusdm", "ETHUSDT")}
+    assert set(replay(path, symbols=("ETHUSDT",))) == {("binanceusdm", "ETHUSDT")}
