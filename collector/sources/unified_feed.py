@@ -66,7 +66,8 @@ class _Told:
     """What one stream has said, by whom, and how long its silence is borne."""
 
     def __init__(self, now_ns: int) -> None:
-        self.seen_ns = now_ns
+        self.heard_ns = now_ns  # the last data
+        self.seen_ns = now_ns  # the same, or when its silence was last noted
         self.client: ListeningClient | None = None
         self.patience = 1
 
@@ -254,7 +255,8 @@ class UnifiedFeed:
         self._touched.add(symbol)
         stream = self._streams[symbol, channel]
         told = self._told.setdefault(stream, _Told(now_ns))
-        told.seen_ns, told.patience = now_ns, 1
+        told.heard_ns = told.seen_ns = now_ns
+        told.patience = 1
         if told.client is not client:
             if told.client is not None:
                 self._lose(now_ns, told.client.number, [stream], "disconnect")
@@ -325,18 +327,27 @@ class UnifiedFeed:
             await self._sleep(backoff.next_s())
 
     async def _check_silence(self) -> None:
-        """A book that says nothing for long gets a new connection; one that stays silent is borne ever longer."""
+        """Looks for books that say nothing for long, and bears a silence that goes on ever longer.
+
+        A market may just be quiet, so the others on its connection must not pay for it: where a new subscription is all
+        it takes, it gets one. Connections are dropped when all of them are silent.
+        """
         limit_ns = round(self._settings.silence_s.get("depth", _SILENCE_S) * 1e9)
         while True:
             await self._sleep(self._settings.check_interval_s)
             now_ns = self._clock.now_ns()
-            for stream, told in list(self._told.items()):
+            heard_ns = max(told.heard_ns for told in self._told.values())
+            for stream, told in self._told.items():
                 if stream.channel != "depth" or now_ns - told.seen_ns < limit_ns * told.patience:
                     continue
+                seconds = (now_ns - told.heard_ns) / 1e9
+                self._sink.event(now_ns, stream.symbol, "silent", f"{stream.name} said nothing for {seconds:.0f} s")
                 told.seen_ns, told.patience = now_ns, min(_MOST_PATIENCE, told.patience * 2)
-                why = f"{stream.name} said nothing for long"
-                for client in [told.client] if told.client is not None else list(self._ccxt.clients.values()):
-                    client.drop(why)
+                self.request_anchor(stream.symbol, "silent")
+                if now_ns - heard_ns >= limit_ns:
+                    heard_ns = now_ns
+                    for client in list(self._ccxt.clients.values()):
+                        client.drop("nothing came for long")
 
     async def _measure_clock(self) -> None:
         while True:

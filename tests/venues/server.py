@@ -87,9 +87,9 @@ class VenueServer:
 
     # -- faults
 
-    def lose_delta(self) -> None:
-        """The next delta is counted but never sent."""
-        self._loop.call_soon_threadsafe(setattr, self, "_skip", 1)
+    def lose_deltas(self, count: int) -> None:
+        """The next deltas are counted but never sent."""
+        self._loop.call_soon_threadsafe(setattr, self, "_skip", count)
 
     def abort(self) -> None:
         """Cuts every connection without a word."""

@@ -43,7 +43,7 @@ def test_bybit_is_exact_through_every_fault(processes: list[Process], tmp_path: 
     market, live = Market("bybit-swap", "BTCUSDT"), tmp_path / "live"
     with VenueServer("bybit") as server:
         process = run("bybit-swap", server, live, processes, "--raw", "--anchor-limit", "50")
-        server.lose_delta()
+        server.lose_deltas(1)
         time.sleep(0.7)
         server.say('{"topic":"orderbook.50.BTCUSDT","type":"delta","ts":1,"data":{"s":"BTCUSDT"')
         server.say('{"topic":"something.else","data":{}}')
@@ -73,6 +73,22 @@ def test_bybit_is_exact_through_every_fault(processes: list[Process], tmp_path: 
     report = json.loads(collector("verify", "--json", "--data-dir", live).stdout)
     assert report["ok"], report
     assert 0 <= len(stored) - report["markets"][0]["book"]["rebuilt"] <= 10, "only the diffs between loss and snapshot"
+
+
+def test_a_silent_book_is_subscribed_anew_and_its_neighbours_keep_their_connection(
+    processes: list[Process], tmp_path: Path
+) -> None:
+    with VenueServer("bybit") as server:
+        process = run("bybit", server, tmp_path, processes, "--anchor-limit", "50", "--silence", "1")
+        server.lose_deltas(1000)
+        time.sleep(2.5)
+        assert "unsubscribe orderbook.50.BTCUSDT" in server.subscriptions
+        assert process.stop() == 0, process.output
+    market = Market("bybit", "BTCUSDT")
+    assert [gap.reason for gap in read_gaps(open_local(tmp_path), market)] == ["snapshot"]
+    kinds = [row["kind"] for row in rows(open_local(tmp_path), "events", market)]
+    assert "silent" in kinds
+    assert "closed" not in kinds
 
 
 def test_any_other_exchange_goes_through_ccxt(processes: list[Process], tmp_path: Path) -> None:
