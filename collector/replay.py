@@ -24,6 +24,7 @@ Emit = Callable[[str, str, list[Batch]], None]
 
 _DRAIN_NS = 1_000_000_000
 _OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
+_BREAK_NS = 3600 * 1_000_000_000
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
@@ -164,6 +165,12 @@ class Replay:
             session = msgspec.structs.replace(
                 self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
             )
+            running = self._start(recv_ns, session)
+        elif own is None and recv_ns - running.last_ns > _BREAK_NS:
+            # Foreign captures do not say where a recording ended; hours without a line are no stall.
+            running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
+            self.emit(exchange, symbol, running.market.drain())
+            session = msgspec.structs.replace(running.market.session, resume=running.market.resume())
             running = self._start(recv_ns, session)
         return running
 
