@@ -164,7 +164,7 @@ class Pipeline:
             if self._stop.is_set():
                 return
             for venue in self._venues:
-                venue.begin(resumes)
+                venue.begin(self._resumes(venue, resumes))
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
@@ -235,6 +235,27 @@ class Pipeline:
                 starting.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await starting
+
+    def _resumes(self, venue: Venue, known: dict[Market, Resume]) -> dict[Market, Resume]:
+        """What the journal remembers of a venue's markets, or else the store."""
+        if self._backend is None:
+            return known
+        from collector.resume import resume_from_store
+        from storage_backends.errors import BackendError
+
+        found = dict(known)
+        for info in venue.feed.markets:
+            market = Market(venue.exchange, info.symbol)
+            if market in found:
+                continue
+            try:
+                resume = resume_from_store(self._backend, market)
+            except BackendError as error:
+                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                continue
+            if resume is not None:
+                found[market] = resume
+        return found
 
     def _note_set_aside(self) -> None:
         if self._journal is not None and self._journal.set_aside is not None:

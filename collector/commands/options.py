@@ -11,7 +11,9 @@ import click
 
 from collector.config import load_file, setting
 from collector.errors import ConfigurationError, MachineFailed
+from collector.exchanges import exchange_named
 from collector.markets import exchange_symbol
+from collector.recorder import CHANNELS
 from collector.sizes import Size
 from storage_backends.interface import Backend, Market
 
@@ -64,8 +66,33 @@ def config_option(command: Command) -> Command:
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    if path is not None:
-        ctx.default_map = {**load_file(path, ctx.command), **(ctx.default_map or {})}
+    if path is None:
+        return
+    # One file may serve every command, so options that only others have are no mistakes.
+    root = ctx.find_root().command
+    others = []
+    if isinstance(root, click.Group):
+        others = [other for name in root.list_commands(ctx) if (other := root.get_command(ctx, name)) is not None]
+    ctx.default_map = {**load_file(path, ctx.command, others), **(ctx.default_map or {})}
+
+
+def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: str) -> tuple[str, ...]:
+    """The channels in `streams`, once all three options can be right.
+
+    Raises:
+        ConfigurationError: one of them cannot, whatever the exchange says.
+    """
+    protocols = {exchange_named(exchange).protocol for exchange in exchanges}
+    for symbol in symbols:
+        if "*" not in symbol and protocols == {"binance"}:
+            exchange_symbol(symbol)
+    channels = tuple(name.strip() for name in streams.split(",") if name.strip())
+    for name in channels:
+        if name not in CHANNELS:
+            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
+    if not channels:
+        raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
+    return channels
 
 
 def open_store(backend: str, data_dir: Path, *, must_exist: bool = True, file_format: str = "parquet") -> Backend:

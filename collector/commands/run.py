@@ -9,18 +9,14 @@ from pathlib import Path
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import config_option, retention_options, store_options
+from collector.commands.options import check_wanted, config_option, retention_options, store_options
 from collector.config import FiniteRange, setting
-from collector.errors import ConfigurationError
-from collector.exchanges import exchange_named
-from collector.markets import exchange_symbol
-from collector.recorder import CHANNELS
 from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
 
-_SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
+DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
 
 
 @click.command()
@@ -41,7 +37,7 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @setting(
     "--depth-speed",
     default="100ms",
-    type=click.Choice(list(_SPEEDS)),
+    type=click.Choice(list(DEPTH_SPEEDS_MS)),
     help="pace of depth diffs; none: the exchange's own",
 )
 @store_options
@@ -132,16 +128,7 @@ def run(
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    protocols = {exchange_named(one).protocol for one in exchange}
-    for one in symbol:
-        if "*" not in one and protocols == {"binance"}:
-            exchange_symbol(one)
-    channels = tuple(name.strip() for name in streams.split(",") if name.strip())
-    for name in channels:
-        if name not in CHANNELS:
-            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
-    if not channels:
-        raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
+    channels = check_wanted(exchange, symbol, streams)
     settings = RunSettings(
         exchanges=tuple(dict.fromkeys(exchange)),
         symbols=tuple(dict.fromkeys(symbol)),
@@ -167,7 +154,7 @@ def run(
             url_root=url_root,
             spot_ws=spot_ws,
             futures_ws=futures_ws,
-            depth_speed_ms=_SPEEDS[depth_speed],
+            depth_speed_ms=DEPTH_SPEEDS_MS[depth_speed],
             anchor_interval_s=anchor_interval,
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,

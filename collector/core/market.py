@@ -236,7 +236,7 @@ class Market:
         for channel in channels:
             if self._connections.get(channel) == connection:
                 self._connections[channel] = None
-                self._sequencers[channel].lost("disconnect", recv_ns)
+                self._sequencers[channel].lost("delisted" if reason == "delisted" else "disconnect", recv_ns)
 
     def _advance(self, now_ns: int) -> None:
         """Ends the epochs that are over before an input at `now_ns`."""

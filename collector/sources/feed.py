@@ -42,6 +42,8 @@ class FeedSink(Protocol):
         Reasons: `disconnect`, `oversize` (a frame over 10 MiB), `silent` (one of its streams said nothing while the
         market moved), `dead` (neither data nor pings), `shutdown` (announced by the exchange), `rejected` and `stopped`
         (by us). An event of the same kind says more, except after `stopped`.
+        `delisted` ends single streams, of a market that the exchange no longer has, while their connection lives; they
+        are among the `streams` of its end again.
         """
         ...
 

@@ -71,6 +71,13 @@ class Subscription:
             self._cause = (reason, detail)
             self._around.transport.drop(self._url, detail)
 
+    def end(self, stream: Stream, reason: str, detail: str) -> None:
+        """Reports one stream as over; its connection and the other streams go on."""
+        if self._tap is not None and self._opened_ns is not None:
+            now_ns = self._around.clock.now_ns()
+            self._around.sink.closed(now_ns, self._tap.connection, (stream,), reason)
+            self._around.sink.event(now_ns, stream.symbol, reason, detail)
+
     def check(self, now_ns: int, dead_after_s: float) -> None:
         """Drops a connection that was never acknowledged, or on which nothing comes, not even pings."""
         if self._tap is None:

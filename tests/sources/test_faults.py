@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
+import zlib
 
 import pytest
 
@@ -99,6 +101,20 @@ async def test_a_frame_over_the_limit_closes_and_comes_back(harness, exchange):
     await harness.until(lambda: opens(harness.sink) == 2)
     assert harness.sink.reasons() == ["oversize"]
     assert harness.sink.frames[1] == sent
+
+
+async def test_a_compressed_frame_that_nobody_agreed_to_is_not_unpacked(harness, exchange):
+    await harness.run()
+    sent = [await exchange.send(DEPTH) for _ in range(3)]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join(packer.compress(b"0" * (1 << 20)) for _ in range(256)) + packer.flush()
+    head = b"\xc1\x7f" + len(bomb).to_bytes(8, "big")  # FIN, RSV1 (permessage-deflate), text
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    exchange.carrier(DEPTH)._req.transport.write(head + bomb)
+    await harness.until(lambda: opens(harness.sink) == 2)
+    assert harness.sink.reasons() == ["disconnect"]
+    assert harness.sink.frames[1] == sent
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "KiB: 256 MiB were not made of it"
 
 
 @pytest.mark.parametrize(
