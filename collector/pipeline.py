@@ -21,15 +21,19 @@ from collector.console import FEW, market_line, summary_line
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, SessionStarted, Tick
+from collector.core.venues.open import frame_decoder
 from collector.errors import ConfigurationError, MachineFailed
+from collector.exchanges import exchange_named
 from collector.housekeeping import Housekeeping
-from collector.markets import is_futures
+from collector.markets import FUTURES
 from collector.recorder import CHANNELS, LiveMarket, Recorder
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
 from collector.sources.capture_room import capture_file_bytes
+from collector.sources.unified_feed import UnifiedFeed
+from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -51,19 +55,27 @@ class Venue:
     def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
         self.exchange = exchange
         self.markets: dict[str, LiveMarket] = {}
-        self.recorder = Recorder(self.markets, self._request_anchor)
+        self._named = exchange_named(exchange)
         self._settings = settings
         self._clock = clock
         self._progress_ns = 0
-        self.feed = BinanceFeed(
-            exchange,
-            settings.symbols,
-            settings.streams,
-            settings.feed,
-            clock,
-            self.recorder,
-            on_progress=self._show_progress,
-        )
+        self.recorder: Recorder
+        self.feed: BinanceFeed | UnifiedFeed
+        if self._named.protocol == "binance":
+            self.recorder = Recorder(self.markets, self._request_anchor)
+            self.feed = BinanceFeed(
+                exchange,
+                settings.symbols,
+                settings.streams,
+                settings.feed,
+                clock,
+                self.recorder,
+                on_progress=self._show_progress,
+            )
+            return
+        decode = frame_decoder(self._named.protocol)
+        self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
+        self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
 
     async def start(self) -> None:
         """Reaches the exchange and finds its markets.
@@ -83,7 +95,8 @@ class Venue:
             session = SessionStarted(
                 exchange=self.exchange,
                 symbol=info.symbol,
-                futures=is_futures(self.exchange),
+                futures=FUTURES.get(self.exchange, False),
+                protocol=self._named.protocol,
                 interval_s=settings.interval_s,
                 step=settings.step,
                 steps=settings.steps,
@@ -97,7 +110,8 @@ class Venue:
                 folder = settings.data_dir / "raw" / self.exchange
                 most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
                 capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
-            self.markets[info.symbol] = LiveMarket(session, info.unified, names[info.symbol], now_ns, capture)
+            kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
+            self.markets[info.symbol] = kind(session, info.unified, names[info.symbol], now_ns, capture)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)

@@ -26,6 +26,7 @@ from collector.core.inputs import (
     encode_input,
 )
 from collector.core.market import Market
+from collector.core.venues.open import Decoder, open_market
 from collector.handover import Handover
 from collector.sources.capture import CaptureWriter
 from collector.sources.feed import Stream
@@ -119,7 +120,7 @@ class LiveMarket:
 
     def _begin(self, start_ns: int, session: SessionStarted) -> Market:
         self._write(start_ns, session)
-        return Market(start_ns, session)
+        return open_market(start_ns, session)
 
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""
@@ -157,8 +158,14 @@ class LiveMarket:
 class Recorder:
     """The sink of one feed. After `stop` it takes nothing more."""
 
-    def __init__(self, markets: dict[str, LiveMarket], request_anchor: Callable[[str, str], object]) -> None:
+    def __init__(
+        self,
+        markets: dict[str, LiveMarket],
+        request_anchor: Callable[[str, str], object],
+        decode: Decoder = decode,
+    ) -> None:
         self.frames = 0
+        self._decode = decode
         self._markets = markets
         self._request_anchor = request_anchor
         self._stopped = False
@@ -170,7 +177,7 @@ class Recorder:
             return None
         self.frames += 1
         try:
-            message = decode(text)
+            message = self._decode(text)
             live = self._markets.get(message.s)
         except Undecodable:
             live = None

@@ -17,6 +17,7 @@ from collector.doctor.machine import check_disk_speed, check_open_files, check_s
 from collector.doctor.report import Check, as_json, as_table, good
 from collector.doctor.store import check_backend
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.markets import FUTURES
 from collector.sources.settings import FeedSettings
 from storage_backends.open import BACKENDS
 
@@ -61,6 +62,9 @@ def doctor(
     """
     # What goes wrong is in the report; the feed's own words would only stand in its way.
     logging.basicConfig(level=logging.CRITICAL)
+    for one in exchange:
+        if one not in FUTURES:
+            raise ConfigurationError("--exchange", one, f"doctor knows {' and '.join(FUTURES)} only")
     channels = check_wanted(exchange, symbol, streams)
     if backend not in BACKENDS:
         raise ConfigurationError("--backend", backend, f"choose one of {', '.join(BACKENDS)}")

@@ -11,7 +11,8 @@ import click
 
 from collector.config import load_file, setting
 from collector.errors import ConfigurationError, MachineFailed
-from collector.markets import exchange_symbol, is_futures
+from collector.exchanges import exchange_named
+from collector.markets import exchange_symbol
 from collector.recorder import CHANNELS
 from collector.sizes import Size
 from storage_backends.interface import Backend, Market
@@ -81,10 +82,9 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     Raises:
         ConfigurationError: one of them cannot, whatever the exchange says.
     """
-    for exchange in exchanges:
-        is_futures(exchange)
+    protocols = {exchange_named(exchange).protocol for exchange in exchanges}
     for symbol in symbols:
-        if "*" not in symbol:
+        if "*" not in symbol and protocols == {"binance"}:
             exchange_symbol(symbol)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
@@ -120,7 +120,8 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         ConfigurationError: one that was named is not there.
     """
     stored = backend.markets()
-    wanted = [exchange_symbol(symbol) for symbol in symbols]
+    known = {market.symbol for market in stored}
+    wanted = [symbol if symbol in known else exchange_symbol(symbol) for symbol in symbols]
     for symbol in wanted:
         if not any(market.symbol == symbol for market in stored):
             have = ", ".join(f"{market.exchange} {market.symbol}" for market in stored) or "nothing"

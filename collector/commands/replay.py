@@ -52,7 +52,7 @@ def replay(
     A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
     --ref count. Replaying the same files into the same store again changes nothing.
     """
-    symbols = tuple(exchange_symbol(one) for one in symbol)
+    symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
     template = SessionStarted(
         exchange=exchange,
         symbol="",

@@ -20,7 +20,12 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 
 
 @click.command()
-@setting("--exchange", multiple=True, default=("binanceusdm",), help="binanceusdm, binance, or both; repeatable")
+@setting(
+    "--exchange",
+    multiple=True,
+    default=("binanceusdm",),
+    help="binanceusdm, binance, or another of ccxt.pro, such as bybit-swap; repeatable",
+)
 @setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")

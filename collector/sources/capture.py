@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from collector.clock import Clock
 
 COLLECTOR_STREAM = "!collector"
+RAW_STREAM = "!raw"
+"""Frames as received where others lines hold what was made of them; a text that is no JSON stands as a JSON string."""
 
 LAST_NS = 7_258_118_400 * 10**9
 """No stamp is later: the year 2200."""
@@ -232,6 +234,15 @@ class CaptureWriter:
     def write_collector(self, recv_ns: int, payload: bytes) -> None:
         """Adds a line of the collector's own; `payload` is one JSON value. Raises as `write`."""
         self.write(recv_ns, COLLECTOR_STREAM, payload)
+
+    def write_raw(self, recv_ns: int, text: str | bytes) -> None:
+        """Adds a frame of any form to `RAW_STREAM`. Raises OSError as `write`."""
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        try:
+            msgspec.json.decode(raw, type=msgspec.Raw)
+            self.write(recv_ns, RAW_STREAM, raw)
+        except ValueError:
+            self.write(recv_ns, RAW_STREAM, msgspec.json.encode(raw.decode("utf-8", "backslashreplace")))
 
     def flush(self) -> None:
         """Hands everything written so far to the operating system, as one frame. Cheap when nothing is pending.
