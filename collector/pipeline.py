@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,12 +22,14 @@ from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, SessionStarted, Tick
 from collector.errors import ConfigurationError, MachineFailed
+from collector.housekeeping import Housekeeping
 from collector.markets import is_futures
 from collector.recorder import CHANNELS, LiveMarket, Recorder
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
+from collector.sources.capture_room import capture_file_bytes
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Venue:
         self.recorder = Recorder(self.markets, self._request_anchor)
         self._settings = settings
         self._clock = clock
+        self._progress_ns = 0
         self.feed = BinanceFeed(
             exchange,
             settings.symbols,
@@ -91,14 +95,17 @@ class Venue:
             capture = None
             if settings.raw:
                 folder = settings.data_dir / "raw" / self.exchange
-                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock)
+                most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
+                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
             self.markets[info.symbol] = LiveMarket(session, info.unified, names[info.symbol], now_ns, capture)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)
 
     def _show_progress(self, synced: int, total: int) -> None:
-        if total > 1:
+        now_ns = self._clock.now_ns()
+        if total > 1 and (synced == total or now_ns - self._progress_ns >= SECOND_NS):
+            self._progress_ns = now_ns
             click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
 
 
@@ -120,6 +127,8 @@ class Pipeline:
         self._delivery_stop = threading.Event()
         self._kept: list[tuple[Market, Batch]] = []
         self._refusals = Refusals()
+        self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
+        self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
         self._frames = 0
         self._shown_epoch = 0
@@ -151,6 +160,7 @@ class Pipeline:
             # What a message leaves is freed by counting references; looking for cycles each 700 objects is a tenth of
             # the cost of a message.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
+            self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._venues]
             await self._collect(feeds)
         except MachineFailed:
@@ -173,7 +183,7 @@ class Pipeline:
         from storage_backends.open import open_backend
 
         try:
-            self._backend = open_backend(settings.backend, data_dir=settings.data_dir)
+            self._backend = open_backend(settings.backend, settings.data_dir, settings.sink_format)
             self._backend.check()
         except ValueError as error:
             raise ConfigurationError("--backend", settings.backend, str(error)) from error
@@ -191,7 +201,7 @@ class Pipeline:
             self._journal,
             self._backend,
             clock=self._clock,
-            limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s),
+            limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=self._delivery_event,
             on_refused=self._delivery_refused,
         )
@@ -265,7 +275,7 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._commit()
-            for task in (*feeds, self._delivery):
+            for task in (*feeds, self._delivery, self._chores):
                 if task is not None and task.done():
                     self._ended(task)
 
@@ -316,6 +326,11 @@ class Pipeline:
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
         batches = self._kept + rows
+        refusing = self._housekeeping.over_budget
+        if refusing:
+            self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
+            batches = [one for one in batches if one[1].table in KEPT]
+            unspoken = True
         try:
             await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
         except (JournalFull, DiskFull) as error:
@@ -328,17 +343,22 @@ class Pipeline:
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
         self._kept = []
-        if unspoken:
+        if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
 
+    def _open_captures(self) -> set[Path]:
+        """The files that captures are written to now."""
+        paths = {live.capture_path for venue in self._venues for live in venue.markets.values()}
+        return {path for path in paths if path is not None}
+
     def _live(self, market: Market) -> LiveMarket:
         return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
 
     def _ended(self, task: asyncio.Future[None]) -> None:
-        """A feed or the deliverer came to an end by itself, which only a failure of the machine or a bug can do."""
+        """A task came to an end by itself, which only a failure of the machine or a bug can do."""
         error = task.exception()
         if error is not None:
             raise MachineFailed(f"stopped: {error}") from error
@@ -377,13 +397,20 @@ class Pipeline:
             venue.recorder.stop(now_ns, "stopped")
         for task in feeds:
             task.cancel()
+        if self._chores is not None:
+            self._chores.cancel()
+            await asyncio.wait([self._chores])
+            # What was refused up to here is stated by the last commits.
+            self._housekeeping.over_budget = False
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
         await asyncio.gather(*(venue.feed.close() for venue in self._venues))
         try:
             if feeds and not self._failed:
+                unspoken = bool(self._refusals)
                 await self._commit()
-                if self._refusals:
+                if unspoken or self._refusals:
+                    # The first one made gaps of what was refused; they want to be stored too.
                     await self._commit()
             await self._drain()
         finally:

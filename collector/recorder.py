@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import msgspec
 
@@ -91,6 +92,11 @@ class LiveMarket:
             self.market.apply(recv_ns, happened)
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
+
+    @property
+    def capture_path(self) -> Path | None:
+        """The file that the capture is being written to."""
+        return None if self._capture is None else self._capture.open_path
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain."""

@@ -21,6 +21,7 @@ Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
 
 _DRAIN_NS = 1_000_000_000
+_BREAK_NS = 3600 * 1_000_000_000
 _OWN_NAME = re.compile(r"[A-Z0-9_]+_([a-z][\w-]*)_\d{8}T\d{6}_\d+\.zst")
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
 
@@ -155,6 +156,12 @@ class Replay:
         if running is None:
             futures = self.template.futures if own is None else is_futures(own)
             session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol, futures=futures)
+            running = self._start(recv_ns, session)
+        elif own is None and recv_ns - running.last_ns > _BREAK_NS:
+            # Foreign captures do not say where a recording ended; hours without a line are no stall.
+            running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
+            self.emit(exchange, symbol, running.market.drain())
+            session = msgspec.structs.replace(running.market.session, resume=running.market.resume())
             running = self._start(recv_ns, session)
         return running
 

@@ -13,6 +13,7 @@ from collector.config import load_file, setting
 from collector.errors import ConfigurationError, MachineFailed
 from collector.markets import exchange_symbol, is_futures
 from collector.recorder import CHANNELS
+from collector.sizes import Size
 from storage_backends.interface import Backend, Market
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -32,6 +33,22 @@ def market_options(command: Command) -> Command:
         command
     )
     return setting("--exchange", multiple=True, help="binanceusdm, binance; repeatable  [default: all]")(command)
+
+
+def retention_options(command: Command) -> Command:
+    """--retain-days and --disk-budget: what may be deleted."""
+    command = setting(
+        "--disk-budget",
+        default=None,
+        type=Size(1 << 20),
+        help="size that the data folder may have, as in 20GB; then the oldest days are deleted  [default: no bound]",
+    )(command)
+    return setting(
+        "--retain-days",
+        default=None,
+        type=click.IntRange(1),
+        help="delete days that are older than this many  [default: keep all]",
+    )(command)
 
 
 def config_option(command: Command) -> Command:
@@ -78,7 +95,7 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     return channels
 
 
-def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Backend:
+def open_store(backend: str, data_dir: Path, *, must_exist: bool = True, file_format: str = "parquet") -> Backend:
     """The backend that the options name.
 
     Raises:
@@ -91,7 +108,7 @@ def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Back
             "--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to"
         )
     try:
-        return open_backend(backend, data_dir=data_dir)
+        return open_backend(backend, data_dir, file_format)
     except ValueError as error:
         raise ConfigurationError("--backend", backend, str(error)) from error
 

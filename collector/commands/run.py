@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import check_wanted, config_option, store_options
+from collector.commands.options import check_wanted, config_option, retention_options, store_options
 from collector.config import FiniteRange, setting
 from collector.settings import RunSettings
+from collector.sizes import Size
 from collector.sources.settings import FeedSettings
+from storage_backends.open import FILE_FORMATS
 
 DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
 
@@ -37,7 +39,17 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @click.option("--dry-run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
-@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one Parquet file")
+@setting(
+    "--raw-max-bytes",
+    default=None,
+    type=Size(16 << 20),
+    help="size that captures may have, as in 5GB; then the oldest are deleted  [default: no bound]",
+)
+@setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
+@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
+@setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
+@setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@retention_options
 @setting(
     "--journal-max-bytes",
     default=4 << 30,
@@ -87,7 +99,13 @@ def run(
     dry_run: bool,
     duration: float | None,
     raw: bool,
+    raw_max_bytes: int | None,
+    sink_format: str,
     flush_interval: float,
+    max_batch_size: int,
+    compact: bool,
+    retain_days: int | None,
+    disk_budget: int | None,
     journal_max_bytes: int,
     stale_after: float,
     anchor_interval: float,
@@ -119,7 +137,13 @@ def run(
         data_dir=data_dir,
         raw=raw,
         duration_s=duration,
+        sink_format=sink_format,
         flush_interval_s=flush_interval,
+        max_batch_rows=max_batch_size,
+        compact=compact,
+        retain_days=retain_days,
+        disk_budget_bytes=disk_budget,
+        raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
         feed=FeedSettings(
             url_root=url_root,
