@@ -49,7 +49,7 @@ def test_beyond_the_budget_new_rows_are_a_gap(
     time.sleep(2)
     assert process.stop() == 0, process.output
     gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.reason == "disk budget"]
-    assert {gap.stream for gap in gaps} == {"depth", "trades", "book_ticker"}
+    assert {"depth", "trades", "book_ticker"} <= {gap.stream for gap in gaps}
     kinds = [row["kind"] for row in rows(open_local(tmp_path), "events", MARKET)]
     assert kinds.count("disk_budget") == 1
     check_promise(simulator, tmp_path, MARKET)
