@@ -72,7 +72,8 @@ test)
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy"
-    exec "$python" -m pytest "$@"
+    # More processes than cores: the live tests wait for most of their time.
+    exec "$python" -m pytest -n 4 --dist worksteal "$@"
     ;;
 soak)
     setup

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,13 +21,19 @@ from collector.console import FEW, market_line, summary_line
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, SessionStarted, Tick
+from collector.core.venues.open import frame_decoder
 from collector.errors import ConfigurationError, MachineFailed
-from collector.markets import is_futures
+from collector.exchanges import exchange_named
+from collector.housekeeping import Housekeeping
+from collector.markets import FUTURES
 from collector.recorder import CHANNELS, LiveMarket, Recorder
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture import CaptureWriter
+from collector.sources.capture_room import capture_file_bytes
+from collector.sources.unified_feed import UnifiedFeed
+from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -48,18 +55,27 @@ class Venue:
     def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
         self.exchange = exchange
         self.markets: dict[str, LiveMarket] = {}
-        self.recorder = Recorder(self.markets, self._request_anchor)
+        self._named = exchange_named(exchange)
         self._settings = settings
         self._clock = clock
-        self.feed = BinanceFeed(
-            exchange,
-            settings.symbols,
-            settings.streams,
-            settings.feed,
-            clock,
-            self.recorder,
-            on_progress=self._show_progress,
-        )
+        self._progress_ns = 0
+        self.recorder: Recorder
+        self.feed: BinanceFeed | UnifiedFeed
+        if self._named.protocol == "binance":
+            self.recorder = Recorder(self.markets, self._request_anchor)
+            self.feed = BinanceFeed(
+                exchange,
+                settings.symbols,
+                settings.streams,
+                settings.feed,
+                clock,
+                self.recorder,
+                on_progress=self._show_progress,
+            )
+            return
+        decode = frame_decoder(self._named.protocol)
+        self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
+        self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
 
     async def start(self) -> None:
         """Reaches the exchange and finds its markets.
@@ -79,7 +95,8 @@ class Venue:
             session = SessionStarted(
                 exchange=self.exchange,
                 symbol=info.symbol,
-                futures=is_futures(self.exchange),
+                futures=FUTURES.get(self.exchange, False),
+                protocol=self._named.protocol,
                 interval_s=settings.interval_s,
                 step=settings.step,
                 steps=settings.steps,
@@ -91,14 +108,18 @@ class Venue:
             capture = None
             if settings.raw:
                 folder = settings.data_dir / "raw" / self.exchange
-                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock)
-            self.markets[info.symbol] = LiveMarket(session, info.unified, names[info.symbol], now_ns, capture)
+                most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
+                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
+            kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
+            self.markets[info.symbol] = kind(session, info.unified, names[info.symbol], now_ns, capture)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)
 
     def _show_progress(self, synced: int, total: int) -> None:
-        if total > 1:
+        now_ns = self._clock.now_ns()
+        if total > 1 and (synced == total or now_ns - self._progress_ns >= SECOND_NS):
+            self._progress_ns = now_ns
             click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
 
 
@@ -120,6 +141,8 @@ class Pipeline:
         self._delivery_stop = threading.Event()
         self._kept: list[tuple[Market, Batch]] = []
         self._refusals = Refusals()
+        self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
+        self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
         self._frames = 0
         self._shown_epoch = 0
@@ -141,7 +164,7 @@ class Pipeline:
             if self._stop.is_set():
                 return
             for venue in self._venues:
-                venue.begin(resumes)
+                venue.begin(self._resumes(venue, resumes))
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
@@ -151,6 +174,7 @@ class Pipeline:
             # What a message leaves is freed by counting references; looking for cycles each 700 objects is a tenth of
             # the cost of a message.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
+            self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._venues]
             await self._collect(feeds)
         except MachineFailed:
@@ -173,7 +197,7 @@ class Pipeline:
         from storage_backends.open import open_backend
 
         try:
-            self._backend = open_backend(settings.backend, data_dir=settings.data_dir)
+            self._backend = open_backend(settings.backend, settings.data_dir, settings.sink_format)
             self._backend.check()
         except ValueError as error:
             raise ConfigurationError("--backend", settings.backend, str(error)) from error
@@ -191,7 +215,7 @@ class Pipeline:
             self._journal,
             self._backend,
             clock=self._clock,
-            limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s),
+            limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=self._delivery_event,
             on_refused=self._delivery_refused,
         )
@@ -211,6 +235,27 @@ class Pipeline:
                 starting.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await starting
+
+    def _resumes(self, venue: Venue, known: dict[Market, Resume]) -> dict[Market, Resume]:
+        """What the journal remembers of a venue's markets, or else the store."""
+        if self._backend is None:
+            return known
+        from collector.resume import resume_from_store
+        from storage_backends.errors import BackendError
+
+        found = dict(known)
+        for info in venue.feed.markets:
+            market = Market(venue.exchange, info.symbol)
+            if market in found:
+                continue
+            try:
+                resume = resume_from_store(self._backend, market)
+            except BackendError as error:
+                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                continue
+            if resume is not None:
+                found[market] = resume
+        return found
 
     def _note_set_aside(self) -> None:
         if self._journal is not None and self._journal.set_aside is not None:
@@ -244,7 +289,7 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._commit()
-            for task in (*feeds, self._delivery):
+            for task in (*feeds, self._delivery, self._chores):
                 if task is not None and task.done():
                     self._ended(task)
 
@@ -295,6 +340,11 @@ class Pipeline:
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
         batches = self._kept + rows
+        refusing = self._housekeeping.over_budget
+        if refusing:
+            self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
+            batches = [one for one in batches if one[1].table in KEPT]
+            unspoken = True
         try:
             await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
         except (JournalFull, DiskFull) as error:
@@ -307,17 +357,22 @@ class Pipeline:
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
         self._kept = []
-        if unspoken:
+        if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
 
+    def _open_captures(self) -> set[Path]:
+        """The files that captures are written to now."""
+        paths = {live.capture_path for venue in self._venues for live in venue.markets.values()}
+        return {path for path in paths if path is not None}
+
     def _live(self, market: Market) -> LiveMarket:
         return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
 
     def _ended(self, task: asyncio.Future[None]) -> None:
-        """A feed or the deliverer came to an end by itself, which only a failure of the machine or a bug can do."""
+        """A task came to an end by itself, which only a failure of the machine or a bug can do."""
         error = task.exception()
         if error is not None:
             raise MachineFailed(f"stopped: {error}") from error
@@ -356,13 +411,20 @@ class Pipeline:
             venue.recorder.stop(now_ns, "stopped")
         for task in feeds:
             task.cancel()
+        if self._chores is not None:
+            self._chores.cancel()
+            await asyncio.wait([self._chores])
+            # What was refused up to here is stated by the last commits.
+            self._housekeeping.over_budget = False
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
         await asyncio.gather(*(venue.feed.close() for venue in self._venues))
         try:
             if feeds and not self._failed:
+                unspoken = bool(self._refusals)
                 await self._commit()
-                if self._refusals:
+                if unspoken or self._refusals:
+                    # The first one made gaps of what was refused; they want to be stored too.
                     await self._commit()
             await self._drain()
         finally:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,8 @@ from collector.core.inputs import (
     encode_input,
 )
 from collector.core.market import Market
+from collector.core.venues.open import Decoder, open_market
+from collector.handover import Handover
 from collector.sources.capture import CaptureWriter
 from collector.sources.feed import Stream
 
@@ -92,6 +95,11 @@ class LiveMarket:
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
+    @property
+    def capture_path(self) -> Path | None:
+        """The file that the capture is being written to."""
+        return None if self._capture is None else self._capture.open_path
+
     def drain(self) -> list[Batch]:
         """All rows since the last drain."""
         try:
@@ -112,7 +120,7 @@ class LiveMarket:
 
     def _begin(self, start_ns: int, session: SessionStarted) -> Market:
         self._write(start_ns, session)
-        return Market(start_ns, session)
+        return open_market(start_ns, session)
 
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""
@@ -150,19 +158,26 @@ class LiveMarket:
 class Recorder:
     """The sink of one feed. After `stop` it takes nothing more."""
 
-    def __init__(self, markets: dict[str, LiveMarket], request_anchor: Callable[[str, str], object]) -> None:
+    def __init__(
+        self,
+        markets: dict[str, LiveMarket],
+        request_anchor: Callable[[str, str], object],
+        decode: Decoder = decode,
+    ) -> None:
         self.frames = 0
+        self._decode = decode
         self._markets = markets
         self._request_anchor = request_anchor
         self._stopped = False
         self._by_connection: dict[int, str] = {}
+        self._handovers: dict[tuple[str, str], Handover] = {}  # by symbol and channel
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
         if self._stopped:
             return None
         self.frames += 1
         try:
-            message = decode(text)
+            message = self._decode(text)
             live = self._markets.get(message.s)
         except Undecodable:
             live = None
@@ -170,25 +185,46 @@ class Recorder:
             self._unknown(recv_ns, connection, text)
             return None
         channel = message.channel
-        if live.market.connection(channel) != connection:
-            live.apply(recv_ns, Opened(connection, [channel]))
-            self._by_connection.setdefault(connection, message.s)
-        live.message(recv_ns, message, text)
+        handover = self._handovers.get((message.s, channel)) if self._handovers else None
+        if handover is not None and connection == handover.silent:
+            if handover.offer(recv_ns, message, text, live.market.position(channel)):
+                self._take_over(recv_ns, live, channel, handover)
+        else:
+            if live.market.connection(channel) != connection:
+                live.apply(recv_ns, Opened(connection, [channel]))
+                self._by_connection.setdefault(connection, message.s)
+            live.message(recv_ns, message, text)
         self._ask(message.s, live)
         return _stream(message.s, channel)
 
-    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
+    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream], replaces: int | None = None) -> None:
         for symbol, channels in self._by_symbol(streams).items():
             live = self._markets[symbol]
             self._by_connection.setdefault(connection, symbol)
-            fresh = [channel for channel in channels if live.market.connection(channel) != connection]
+            fresh = []
+            for channel in channels:
+                carrier = live.market.connection(channel)
+                if replaces is not None and carrier == replaces:
+                    futures = live.market.session.futures
+                    self._handovers[symbol, channel] = Handover(replaces, connection, now_ns, futures=futures)
+                elif carrier != connection:
+                    fresh.append(channel)
             if fresh:
                 live.apply(now_ns, Opened(connection, fresh))
+
+    def handed_over(self, connection: int) -> bool:
+        return all(one.speaker == connection for one in self._handovers.values() if one.new == connection)
 
     def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
         self._by_connection.pop(connection, None)
         for symbol, channels in self._by_symbol(streams).items():
-            self._markets[symbol].apply(now_ns, Closed(connection, channels, reason))
+            live = self._markets[symbol]
+            for channel in channels:
+                handover = self._handovers.pop((symbol, channel), None)
+                if handover is None:
+                    live.apply(now_ns, Closed(connection, [channel], reason))
+                else:
+                    self._end_handover(now_ns, live, channel, handover, Closed(connection, [channel], reason))
 
     def anchor_requested(self, now_ns: int, symbol: str, reason: str) -> None:
         if not self._stopped:
@@ -235,6 +271,28 @@ class Recorder:
         reason = live.market.take_wanted_anchor()
         if reason is not None:
             self._request_anchor(symbol, reason)
+
+    def _take_over(self, now_ns: int, live: LiveMarket, channel: str, handover: Handover) -> None:
+        """Lets the silent connection speak. What it said ahead gets the time from which it could be used."""
+        frames = handover.take_over(live.market.position(channel))
+        live.apply(now_ns, Opened(handover.speaker, [channel]))
+        for frame in frames:
+            live.message(now_ns, frame.message, frame.text)
+
+    def _end_handover(self, now_ns: int, live: LiveMarket, channel: str, handover: Handover, closed: Closed) -> None:
+        """One of two connections is gone. A market never heard of a new one that has not spoken yet."""
+        if closed.connection == handover.speaker:
+            if handover.is_seamless(channel, now_ns, live.market.position(channel)):
+                self._take_over(now_ns, live, channel, handover)
+                live.apply(now_ns, closed)
+            else:
+                live.apply(now_ns, closed)
+                self._take_over(now_ns, live, channel, handover)
+        elif closed.connection == handover.old:
+            live.apply(now_ns, closed)
+        if closed.connection == handover.old:
+            detail = f"{channel}: connection {handover.new} took over from {handover.old}"
+            live.apply(now_ns, Note("rotated", f"{detail}; {handover.repeated} messages came on both"))
 
     def _unknown(self, recv_ns: int, connection: int, text: str | bytes) -> None:
         """A frame that cannot be told apart goes to the market it names, or to one of its connection."""

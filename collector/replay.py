@@ -10,18 +10,21 @@ from pathlib import Path
 import msgspec
 
 from collector.core.batch import Batch
-from collector.core.decode import DepthUpdate, Undecodable, decode
+from collector.core.decode import DepthUpdate, Undecodable
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
+from collector.core.venues.open import Decoder, frame_decoder, open_market
 from collector.errors import ConfigurationError
-from collector.markets import is_futures
-from collector.sources.capture import COLLECTOR_STREAM, CaptureLine, merge_captures, symbol_of
+from collector.exchanges import exchange_named
+from collector.markets import FUTURES
+from collector.sources.capture import COLLECTOR_STREAM, RAW_STREAM, CaptureLine, merge_captures, symbol_of
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
 
 _DRAIN_NS = 1_000_000_000
-_OWN_NAME = re.compile(r"[A-Z0-9_]+_([a-z][\w-]*)_\d{8}T\d{6}_\d+\.zst")
+_OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
+_BREAK_NS = 3600 * 1_000_000_000
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
@@ -57,6 +60,7 @@ class Replay:
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
     _exchanges: dict[Path, str | None] = field(default_factory=dict)
+    _decoders: dict[Path, Decoder] = field(default_factory=dict)
 
     def run(self, paths: Sequence[Path], every: Callable[[Progress], None] | None = None) -> Progress:
         """Replays files merged by receive time; `every` is called about each 10,000 inputs.
@@ -83,6 +87,8 @@ class Replay:
     def _line(self, path: Path, line: CaptureLine) -> None:
         if line.stream == COLLECTOR_STREAM:
             self._collector_line(path, line)
+        elif line.stream == RAW_STREAM:
+            pass  # kept for people; what ccxt made of it stands in the collector's lines
         elif line.stream is None:
             running = self._market(path, self._symbol(path), line.recv_ns)
             if running is not None:
@@ -94,7 +100,7 @@ class Replay:
     def _frame(self, path: Path, line: CaptureLine) -> None:
         assert line.stream is not None
         try:
-            message = decode(line.data)
+            message = self._decoder(path)(line.data)
         except Undecodable:
             symbol = line.stream.partition("@")[0].upper()
             running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
@@ -138,7 +144,7 @@ class Replay:
         before = self._running.get(key)
         if before is not None:
             self.emit(*key, before.market.drain())
-        running = self._running[key] = _Running(Market(recv_ns, session), recv_ns, recv_ns)
+        running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)
         return running
 
     def _market(self, path: Path, symbol: str | None, recv_ns: int) -> _Running | None:
@@ -153,8 +159,18 @@ class Replay:
         exchange = own or self.template.exchange
         running = self._running.get((exchange, symbol))
         if running is None:
-            futures = self.template.futures if own is None else is_futures(own)
-            session = msgspec.structs.replace(self.template, exchange=exchange, symbol=symbol, futures=futures)
+            futures, protocol = self.template.futures, self.template.protocol
+            if own is not None:
+                futures, protocol = FUTURES.get(own, False), exchange_named(own).protocol
+            session = msgspec.structs.replace(
+                self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
+            )
+            running = self._start(recv_ns, session)
+        elif own is None and recv_ns - running.last_ns > _BREAK_NS:
+            # Foreign captures do not say where a recording ended; hours without a line are no stall.
+            running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
+            self.emit(exchange, symbol, running.market.drain())
+            session = msgspec.structs.replace(running.market.session, resume=running.market.resume())
             running = self._start(recv_ns, session)
         return running
 
@@ -162,15 +178,24 @@ class Replay:
         """The exchange of a capture that `run --raw` wrote: by its session, or by the name of a file that goes on."""
         if path not in self._exchanges:
             named = _OWN_NAME.fullmatch(path.name)
-            self._exchanges[path] = named.group(1) if named else None
+            self._exchanges[path] = named.group(2) if named else None
         return self._exchanges[path]
+
+    def _decoder(self, path: Path) -> Decoder:
+        if path not in self._decoders:
+            own = self._exchange_of(path)
+            self._decoders[path] = frame_decoder(
+                self.template.protocol if own is None else exchange_named(own).protocol
+            )
+        return self._decoders[path]
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols
 
     def _symbol(self, path: Path) -> str | None:
         if path not in self._file_symbols:
-            self._file_symbols[path] = symbol_of(path, self.symbols) or symbol_of(path)
+            named = _OWN_NAME.fullmatch(path.name)
+            self._file_symbols[path] = named.group(1) if named else symbol_of(path, self.symbols) or symbol_of(path)
         return self._file_symbols[path]
 
     def _after(self, running: _Running, recv_ns: int) -> None:

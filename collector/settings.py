@@ -26,6 +26,12 @@ class RunSettings:
     duration_s: float | None
     flush_interval_s: float
     journal_max_bytes: int
+    sink_format: str = "parquet"
+    max_batch_rows: int = 1_000_000
+    compact: bool = True
+    retain_days: int | None = None
+    disk_budget_bytes: int | None = None
+    raw_max_bytes: int | None = None
     feed: FeedSettings
 
     @property

@@ -1,9 +1,12 @@
 """Where a part of a table lies: table/exchange=E/symbol=S/date=YYYY-MM-DD/part-{first}-{last}-{writer}.{hash8}.parquet
 
+or, as JSON lines, the same with `.jsonl.zst`.
+
 `first` and `last` are the smallest and largest value of the table's span column (`Table.span`) in the part; `hash8`
 opens the content hash of the write that the part came from. The date is the UTC date of the rows' own time, so one
 write gives one part for each date it touches, and the same write always gives the same names. Names that begin with a
-dot are unfinished and belong to nobody but their writer.
+dot are unfinished and belong to nobody but their writer. The writer `compacted` is nobody's own: its parts hold all
+rows of their date as a scan gave them, and took the place of other parts.
 """
 
 from __future__ import annotations
@@ -27,8 +30,11 @@ if TYPE_CHECKING:
 _EPOCH = dt.date(1970, 1, 1)
 _LAST_DAY = (dt.date.max - _EPOCH).days
 _NS_PER_DAY = 86_400_000_000_000
-_PART = re.compile(r"part-(-?\d{1,19})-(-?\d{1,19})-([A-Za-z0-9][A-Za-z0-9_-]*)\.([0-9a-f]{8})\.parquet")
-SUFFIX = ".parquet"
+_PART = re.compile(r"part-(-?\d{1,19})-(-?\d{1,19})-([A-Za-z0-9][A-Za-z0-9_-]*)\.([0-9a-f]{8})(\.parquet|\.jsonl\.zst)")
+PARQUET = ".parquet"
+JSONL = ".jsonl.zst"
+SUFFIXES = (PARQUET, JSONL)
+COMPACTED = "compacted"
 
 
 class PartName(NamedTuple):
@@ -38,15 +44,16 @@ class PartName(NamedTuple):
     last: int
     writer: str
     hash8: str
+    suffix: str = PARQUET
 
     def __str__(self) -> str:
-        return f"part-{self.first}-{self.last}-{self.writer}.{self.hash8}{SUFFIX}"
+        return f"part-{self.first}-{self.last}-{self.writer}.{self.hash8}{self.suffix}"
 
 
 def parse_part(name: str) -> PartName | None:
     """The reverse of `str(PartName)`; None for any other name."""
     match = _PART.fullmatch(name)
-    return PartName(int(match[1]), int(match[2]), match[3], match[4]) if match else None
+    return PartName(int(match[1]), int(match[2]), match[3], match[4], match[5]) if match else None
 
 
 def market_folder(table: str, market: Market) -> str:
@@ -126,7 +133,13 @@ def split_by_date(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]
         yield f"date={date.isoformat()}", part
 
 
-def name_part(table: Table, rows: pa.Table, writer: str, content_hash: str) -> PartName:
+def name_part(table: Table, rows: pa.Table, writer: str, content_hash: str, suffix: str = PARQUET) -> PartName:
     """The name for rows of one date."""
     span = rows.column(table.span).to_numpy()
-    return PartName(int(span.min()), int(span.max()), writer, content_hash[:8])
+    return PartName(int(span.min()), int(span.max()), writer, content_hash[:8], suffix)
+
+
+def range_of_date(date: dt.date) -> tuple[int, int]:
+    """The instants of a UTC date, ns since the Unix epoch: the first one, and the first one after it."""
+    start_ns = (date - _EPOCH).days * _NS_PER_DAY
+    return start_ns, start_ns + _NS_PER_DAY

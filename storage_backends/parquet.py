@@ -10,34 +10,31 @@ abort the process over a damaged one; so eight bytes stand between the last page
 
 Encodings go by type, as measured on captures of USDⓈ-M perpetuals (`benchmarks/parquet_sizes.py`): ids and times are
 near their neighbours (DELTA_BINARY_PACKED); prices and quantities repeat (dictionary, with a limit that a row group
-hardly reaches); float32 buckets do neither (BYTE_STREAM_SPLIT). zstd 6 for flat rows, of which there are few bytes; 3
-where rows hold lists, since 6 would gain 2 % for half as much CPU time again.
+hardly reaches); float32 buckets do neither (BYTE_STREAM_SPLIT). zstd 6 for flat rows, of which there are few bytes; 1
+where rows hold lists, since 3 would gain 3 % for a quarter more CPU time.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage_backends.errors import PermanentBackendError
 from storage_backends.merge import Chunk
+from storage_backends.part import PartStats, damage, foreign, identify, select_times
 from storage_backends.schema import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from storage_backends.layout import TimeRange
+    from storage_backends.part import Sink
     from storage_backends.schema import Table
-
-_T = TypeVar("_T")
 
 ROW_GROUP_ROWS: Final = 131_072
 ROW_GROUP_BYTES: Final = 16 << 20
@@ -50,43 +47,70 @@ _SEAL_MAGIC = b"CRC1"
 _META = {name: f"collector.{name}".encode() for name in ("table", "schema_version", "writer", "content_hash")}
 
 
-def validate(table: Table, rows: pa.Table) -> None:
-    """Checks columns, types and nulls against the table's schema.
-
-    Raises:
-        PermanentBackendError: naming the column.
-    """
-    if not rows.schema.equals(table.schema):
-        wanted = {field.name: str(field) for field in table.schema}
-        found = {field.name: str(field) for field in rows.schema}
-        wrong = [wanted[name] for name in wanted if wanted[name] != found.get(name)]
-        wrong += [f"no column {name}" for name in found if name not in wanted]
-        raise PermanentBackendError(f"rows do not fit table {table.name}: expected {', '.join(wrong) or list(wanted)}")
-    for field, column in zip(table.schema, rows.columns, strict=True):
-        if not field.nullable and column.null_count:
-            raise PermanentBackendError(f"rows do not fit table {table.name}: {field.name} is null in some row")
-        if pa.types.is_list(field.type) and not field.type.value_field.nullable:
-            flat = pc.list_flatten(column)
-            if flat.null_count:
-                raise PermanentBackendError(f"rows do not fit table {table.name}: {field.name} holds a null")
-
-
 def encode(table: Table, rows: pa.Table, *, writer: str, content_hash: str) -> bytes:
     """The bytes of a file with `rows`, which are in key order and valid."""
-    said = {"table": table.name, "schema_version": str(table.version), "writer": writer, "content_hash": content_hash}
-    schema = bare(table.schema)
-    sink = pa.BufferOutputStream()
-    with pq.ParquetWriter(sink, schema, **_options(table)) as file:
-        file.write_table(rows.cast(schema), row_group_size=_rows_per_group(rows))
-        file.add_key_value_metadata({_META[name]: text for name, text in said.items()})
-    return _seal(sink.getvalue())
+    sink = io.BytesIO()
+    part = ParquetWriter(table, sink)
+    part.add(rows)
+    part.finish(writer=writer, content_hash=content_hash)
+    return sink.getvalue()
 
 
-def _seal(written: pa.Buffer) -> bytes:
-    tail = memoryview(written)[-_TAIL.size :]
-    footer_at = len(written) - _TAIL.size - _TAIL.unpack(tail)[0]
-    footer = memoryview(written)[footer_at : -_TAIL.size]
-    return b"".join([memoryview(written)[:footer_at], _SEAL.pack(_SEAL_MAGIC, zlib.crc32(footer)), footer, tail])
+class ParquetWriter:
+    """See `part.PartWriter`."""
+
+    def __init__(self, table: Table, sink: Sink) -> None:
+        self._table = table
+        self._schema = bare(table.schema)
+        self._sink = sink
+        self._pages = _Pages(sink)
+        self._file = pq.ParquetWriter(self._pages, self._schema, **_options(table))
+
+    def add(self, rows: pa.Table) -> None:
+        self._file.write_table(rows.cast(self._schema), row_group_size=rows_per_group(rows))
+
+    def finish(self, *, writer: str, content_hash: str) -> None:
+        table = self._table
+        said = {"table": table.name, "schema_version": str(table.version), "writer": writer}
+        said["content_hash"] = content_hash
+        self._file.add_key_value_metadata({_META[name]: text for name, text in said.items()})
+        self._pages.footer = bytearray()
+        self._file.close()
+        self._sink.write(_seal(self._pages.footer))
+
+
+class _Pages(io.RawIOBase):
+    """Hands pages on as they come, and holds the footer back."""
+
+    def __init__(self, sink: Sink) -> None:
+        super().__init__()
+        self.footer: bytearray | None = None
+        self._sink = sink
+        self._size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._size
+
+    def write(self, payload: Any, /) -> int:
+        data = bytes(payload)
+        self._size += len(data)
+        if self.footer is None:
+            self._sink.write(data)
+        else:
+            self.footer += data
+        return len(data)
+
+
+def _seal(end: bytearray) -> bytes:
+    """The end of a file, from the last page on, with the seal in it."""
+    view = memoryview(end)
+    tail = view[-_TAIL.size :]
+    footer_at = len(end) - _TAIL.size - _TAIL.unpack(tail)[0]
+    footer = view[footer_at : -_TAIL.size]
+    return b"".join([view[:footer_at], _SEAL.pack(_SEAL_MAGIC, zlib.crc32(footer)), footer, tail])
 
 
 def _is_sealed(source: pa.NativeFile) -> bool:
@@ -102,7 +126,8 @@ def _is_sealed(source: pa.NativeFile) -> bool:
     return bool(_SEAL.unpack_from(sealed) == (_SEAL_MAGIC, zlib.crc32(memoryview(sealed)[_SEAL.size :])))
 
 
-def _rows_per_group(rows: pa.Table) -> int:
+def rows_per_group(rows: pa.Table) -> int:
+    """How many rows like these a row group may hold."""
     bytes_per_row: int = max(1, rows.nbytes // max(1, len(rows)))
     return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_per_row))
 
@@ -132,33 +157,16 @@ def _options(table: Table) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class PartStats:
-    """What the footer of one file says; key and time are of the key's first column and the time column."""
-
-    rows: int
-    first_key: Any
-    last_key: Any
-    first_time: int
-    last_time: int
-
-
 class PartFile:
-    """One Parquet file, opened for reading; whoever opened `source` closes it.
-
-    Raises (every method):
-        PermanentBackendError: not a Parquet file of this table, damaged, or of a newer schema version; names the file.
-        OSError: with an errno; the file could not be read.
-    """
+    """One Parquet file; see `part.PartFile`."""
 
     def __init__(self, source: pa.NativeFile, name: str, table: Table) -> None:
         self._name = name
         self._table = table
         if not _is_sealed(source):
-            raise PermanentBackendError(
-                f"{name}: damaged, or not a file of the collector; move it out of the data folder, or restore a copy"
-            )
-        self._file = self._sound(lambda: pq.ParquetFile(source, page_checksum_verification=True))
+            raise foreign(name)
+        with damage(name):
+            self._file = pq.ParquetFile(source, page_checksum_verification=True)
         self._leaves = {self._file.schema.column(leaf).path: leaf for leaf in range(len(self._file.schema))}
         self._stored = set(self._file.schema_arrow.names)
         self.content_hash = self._identify()
@@ -181,7 +189,8 @@ class PartFile:
         if not within.open:
             groups = [group for group in groups if within.meets(*self._statistics(group, self._table.time))]
         for group in groups:
-            rows = self._sound(partial(self._read, group, columns))
+            with damage(self._name):
+                rows = self._read(group, columns)
             yield Chunk(select_times(self._table, rows, within), last=group == groups[-1])
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
@@ -196,49 +205,16 @@ class PartFile:
         return pa.table(arrays, schema=pa.schema([wanted.field(name) for name in columns]))
 
     def _identify(self) -> str:
-        said = self._file.metadata.metadata or {}
-        name = self._table.name
-        if said.get(_META["table"], b"").decode(errors="replace") != name:
-            raise PermanentBackendError(f"{self._name}: not a file of table {name}; move it out of the data folder")
-        version = said.get(_META["schema_version"], b"").decode(errors="replace")
-        if not version.isdecimal():
-            raise PermanentBackendError(f"{self._name}: says no schema version; move it out of the data folder")
-        if int(version) > self._table.version:
-            raise PermanentBackendError(
-                f"{self._name}: has schema version {version} of table {name}, this program knows up to "
-                f"{self._table.version}; use a newer release of the collector"
-            )
+        stored = self._file.metadata.metadata or {}
+        said = {name: stored[key].decode(errors="replace") for name, key in _META.items() if key in stored}
+        content_hash = identify(self._name, self._table, said)
         missing = [f.name for f in self._table.schema if not f.nullable and f.name not in self._stored]
-        if missing or _META["content_hash"] not in said or not self._file.metadata.num_rows:
-            raise PermanentBackendError(f"{self._name}: damaged, {', '.join(missing) or 'rows or hash'} missing")
-        return str(said[_META["content_hash"]].decode(errors="replace"))
+        if missing or not self._file.metadata.num_rows:
+            raise PermanentBackendError(f"{self._name}: damaged, {', '.join(missing) or 'rows'} missing")
+        return content_hash
 
     def _statistics(self, group: int, column: str) -> tuple[Any, Any]:
         statistics = self._file.metadata.row_group(group).column(self._leaves[column]).statistics
         if statistics is None or not statistics.has_min_max:
             raise PermanentBackendError(f"{self._name}: damaged, no statistics of {column}")
         return statistics.min, statistics.max
-
-    def _sound(self, call: Callable[[], _T]) -> _T:
-        try:
-            return call()
-        except (pa.ArrowException, OSError, ValueError, LookupError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise PermanentBackendError(
-                f"{self._name}: damaged ({str(error).splitlines()[0]}); "
-                "move it out of the data folder, or restore a copy"
-            ) from error
-
-
-def select_times(table: Table, rows: pa.Table, within: TimeRange) -> pa.Table:
-    """The rows whose time lies in `within`, in their order."""
-    if within.open:
-        return rows
-    times = rows.column(table.time).to_numpy()
-    inside = np.ones(len(times), dtype=bool)
-    if within.start is not None:
-        inside &= times >= within.start
-    if within.end is not None:
-        inside &= times < within.end
-    return rows if inside.all() else rows.filter(inside)

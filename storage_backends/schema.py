@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from storage_backends.errors import PermanentBackendError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """The highest version among the tables below."""
 
 NS_PER_UNIT: Final = {"s": 1_000_000_000, "ms": 1_000_000, "ns": 1}
@@ -190,7 +190,7 @@ _RAW_TRADES = Table(
     "raw_trades",
     pa.schema(
         [
-            _column("trade_id", _INT, "trade id (t)"),
+            _column("trade_id", _INT, "trade id (t); where the exchange has no such number, see venue_id"),
             _column("price", _FLOAT, "quote currency"),
             _column("quantity", _FLOAT, "base currency"),
             _column("is_buyer_maker", pa.bool_(), "true: the seller took liquidity"),
@@ -198,12 +198,17 @@ _RAW_TRADES = Table(
             _maybe("order_type", _TEXT, "futures: MARKET, INSURANCE_FUND, ... (X); null on spot"),
             _RECV_NS,
             _SOURCE,
+            _maybe(
+                "venue_id",
+                _TEXT,
+                "the exchange's id where it is no integer; trade_id is then timestamp << 20 plus a checksum of it",
+            ),
         ]
     ),
     key=("trade_id",),
     time="timestamp",
     time_unit="ms",
-    version=1,
+    version=2,
     description="single trades",
     prefer=_EARLIEST,
 )

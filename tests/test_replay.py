@@ -141,3 +141,31 @@ def test_only_the_markets_that_are_wanted(tmp_path: Path) -> None:
     path = write(tmp_path / "both", *lines)
     assert set(replay(path)) == {("binanceusdm", "BTCUSDT"), ("binanceusdm", "ETHUSDT")}
     assert set(replay(path, symbols=("ETHUSDT",))) == {("binanceusdm", "ETHUSDT")}
+
+
+def test_days_between_two_foreign_captures_are_a_gap_and_not_a_row_a_second(tmp_path: Path) -> None:
+    def line(recv_ns: int, pu: int, u: int) -> str:
+        data = (
+            f'{{"e":"depthUpdate","E":{recv_ns // 10**6},"T":{recv_ns // 10**6},"s":"BTCUSDT",'
+            f'"U":{pu + 1},"u":{u},"pu":{pu},"b":[],"a":[["10.0","1.0"]]}}'
+        )
+        return f'{recv_ns} {{"stream":"btcusdt@depth","data":{data}}}\n'
+
+    start_ns = 1_721_347_020_000_000_000
+    later_ns = start_ns + 3 * 86_400 * 10**9
+    (tmp_path / "btcusdt_one").write_text(line(start_ns, 1, 2) + line(start_ns + 2 * 10**9, 2, 3))
+    (tmp_path / "btcusdt_two").write_text(line(later_ns, 90, 91) + line(later_ns + 2 * 10**9, 91, 92))
+    rows: dict[str, int] = {}
+    reasons: list[str] = []
+
+    def emit(exchange: str, symbol: str, batches: list[Batch]) -> None:
+        for batch in batches:
+            rows[batch.table] = rows.get(batch.table, 0) + batch.rows
+            if batch.table == "gaps":
+                reasons.extend(batch.columns["reason"])  # type: ignore[arg-type]
+
+    template = SessionStarted(exchange="binanceusdm", symbol="", futures=True, channels=("depth",))
+    Replay(template, (), emit).run([tmp_path / "btcusdt_one", tmp_path / "btcusdt_two"])
+    assert rows["diffs"] == 4
+    assert rows["depth"] <= 6
+    assert set(reasons) == {"restart"}

@@ -52,6 +52,9 @@ def gaps(
     for market, gap in found:
         span = "open" if gap.to_ns is None else f"{(gap.to_ns - gap.from_ns) / 1e9:.3f} s"
         ids = f"ids {gap.from_id}…{'' if gap.to_id is None else gap.to_id}"
+        if gap.from_id is None:
+            uncounted = gap.reason in ("disconnect", "restart", "quarantine")
+            ids = "messages without ids may be missing" if uncounted else "rows in doubt, no message missing"
         if gap.from_id is not None and gap.to_id is not None and gap.to_id < gap.from_id:
             ids = "no id missing"
         healed = f", healed by {gap.healed_by}" if gap.healed else ""

@@ -11,7 +11,10 @@ import click
 
 from collector.config import load_file, setting
 from collector.errors import ConfigurationError, MachineFailed
+from collector.exchanges import exchange_named
 from collector.markets import exchange_symbol
+from collector.recorder import CHANNELS
+from collector.sizes import Size
 from storage_backends.interface import Backend, Market
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -33,6 +36,22 @@ def market_options(command: Command) -> Command:
     return setting("--exchange", multiple=True, help="binanceusdm, binance; repeatable  [default: all]")(command)
 
 
+def retention_options(command: Command) -> Command:
+    """--retain-days and --disk-budget: what may be deleted."""
+    command = setting(
+        "--disk-budget",
+        default=None,
+        type=Size(1 << 20),
+        help="size that the data folder may have, as in 20GB; then the oldest days are deleted  [default: no bound]",
+    )(command)
+    return setting(
+        "--retain-days",
+        default=None,
+        type=click.IntRange(1),
+        help="delete days that are older than this many  [default: keep all]",
+    )(command)
+
+
 def config_option(command: Command) -> Command:
     """--config FILE: a YAML file with the same options."""
     return click.option(
@@ -47,11 +66,36 @@ def config_option(command: Command) -> Command:
 
 
 def _read_config(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    if path is not None:
-        ctx.default_map = {**load_file(path, ctx.command), **(ctx.default_map or {})}
+    if path is None:
+        return
+    # One file may serve every command, so options that only others have are no mistakes.
+    root = ctx.find_root().command
+    others = []
+    if isinstance(root, click.Group):
+        others = [other for name in root.list_commands(ctx) if (other := root.get_command(ctx, name)) is not None]
+    ctx.default_map = {**load_file(path, ctx.command, others), **(ctx.default_map or {})}
 
 
-def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Backend:
+def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: str) -> tuple[str, ...]:
+    """The channels in `streams`, once all three options can be right.
+
+    Raises:
+        ConfigurationError: one of them cannot, whatever the exchange says.
+    """
+    protocols = {exchange_named(exchange).protocol for exchange in exchanges}
+    for symbol in symbols:
+        if "*" not in symbol and protocols == {"binance"}:
+            exchange_symbol(symbol)
+    channels = tuple(name.strip() for name in streams.split(",") if name.strip())
+    for name in channels:
+        if name not in CHANNELS:
+            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
+    if not channels:
+        raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
+    return channels
+
+
+def open_store(backend: str, data_dir: Path, *, must_exist: bool = True, file_format: str = "parquet") -> Backend:
     """The backend that the options name.
 
     Raises:
@@ -64,7 +108,7 @@ def open_store(backend: str, data_dir: Path, *, must_exist: bool = True) -> Back
             "--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to"
         )
     try:
-        return open_backend(backend, data_dir=data_dir)
+        return open_backend(backend, data_dir, file_format)
     except ValueError as error:
         raise ConfigurationError("--backend", backend, str(error)) from error
 
@@ -76,7 +120,8 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         ConfigurationError: one that was named is not there.
     """
     stored = backend.markets()
-    wanted = [exchange_symbol(symbol) for symbol in symbols]
+    known = {market.symbol for market in stored}
+    wanted = [symbol if symbol in known else exchange_symbol(symbol) for symbol in symbols]
     for symbol in wanted:
         if not any(market.symbol == symbol for market in stored):
             have = ", ".join(f"{market.exchange} {market.symbol}" for market in stored) or "nothing"

@@ -17,6 +17,7 @@ from collector.markets import exchange_symbol, is_futures
 from collector.replay import Progress, Replay
 from collector.sources.capture import CaptureError
 from collector.store import StoreWriter
+from storage_backends.open import FILE_FORMATS
 
 _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 
@@ -29,6 +30,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
+@setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
@@ -40,6 +42,7 @@ def replay(
     steps: int,
     interval: int,
     ref: str,
+    sink_format: str,
     backend: str,
     data_dir: Path,
     as_json: bool,
@@ -49,7 +52,7 @@ def replay(
     A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
     --ref count. Replaying the same files into the same store again changes nothing.
     """
-    symbols = tuple(exchange_symbol(one) for one in symbol)
+    symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
     template = SessionStarted(
         exchange=exchange,
         symbol="",
@@ -64,7 +67,7 @@ def replay(
         if not file.is_file():
             raise ConfigurationError("FILE", file, "is not a file; give captures that `collector run --raw` wrote")
     without_pandas()
-    store = open_store(backend, data_dir, must_exist=False)
+    store = open_store(backend, data_dir, must_exist=False, file_format=sink_format)
     counts: dict[str, dict[str, int]] = {}
     with_rows = StoreWriter(store, "replay")
 

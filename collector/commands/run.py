@@ -9,19 +9,23 @@ from pathlib import Path
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import config_option, store_options
+from collector.commands.options import check_wanted, config_option, retention_options, store_options
 from collector.config import FiniteRange, setting
-from collector.errors import ConfigurationError
-from collector.markets import exchange_symbol, is_futures
-from collector.recorder import CHANNELS
 from collector.settings import RunSettings
+from collector.sizes import Size
 from collector.sources.settings import FeedSettings
+from storage_backends.open import FILE_FORMATS
 
-_SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
+DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
 
 
 @click.command()
-@setting("--exchange", multiple=True, default=("binanceusdm",), help="binanceusdm, binance, or both; repeatable")
+@setting(
+    "--exchange",
+    multiple=True,
+    default=("binanceusdm",),
+    help="binanceusdm, binance, or another of ccxt.pro, such as bybit-swap; repeatable",
+)
 @setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
@@ -33,14 +37,24 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 @setting(
     "--depth-speed",
     default="100ms",
-    type=click.Choice(list(_SPEEDS)),
+    type=click.Choice(list(DEPTH_SPEEDS_MS)),
     help="pace of depth diffs; none: the exchange's own",
 )
 @store_options
 @click.option("--dry-run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
-@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one Parquet file")
+@setting(
+    "--raw-max-bytes",
+    default=None,
+    type=Size(16 << 20),
+    help="size that captures may have, as in 5GB; then the oldest are deleted  [default: no bound]",
+)
+@setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
+@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
+@setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
+@setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@retention_options
 @setting(
     "--journal-max-bytes",
     default=4 << 30,
@@ -62,6 +76,12 @@ _SPEEDS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": Non
 )
 @setting(
     "--max-connects", default=150, type=click.IntRange(1, 300), help="connection attempts in five minutes, at most"
+)
+@setting(
+    "--rotate-after",
+    default=23.0,
+    type=FiniteRange(0.001, 23.4),
+    help="hours until a connection is replaced, a fiftieth more or less; the exchange cuts it after 24",
 )
 @setting(
     "--silence",
@@ -90,12 +110,19 @@ def run(
     dry_run: bool,
     duration: float | None,
     raw: bool,
+    raw_max_bytes: int | None,
+    sink_format: str,
     flush_interval: float,
+    max_batch_size: int,
+    compact: bool,
+    retain_days: int | None,
+    disk_budget: int | None,
     journal_max_bytes: int,
     stale_after: float,
     anchor_interval: float,
     anchor_limit: int | None,
     max_connects: int,
+    rotate_after: float,
     silence: float | None,
     url_root: str | None,
     spot_ws: str | None,
@@ -108,17 +135,7 @@ def run(
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for one in exchange:
-        is_futures(one)
-    for one in symbol:
-        if "*" not in one:
-            exchange_symbol(one)
-    channels = tuple(name.strip() for name in streams.split(",") if name.strip())
-    for name in channels:
-        if name not in CHANNELS:
-            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
-    if not channels:
-        raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
+    channels = check_wanted(exchange, symbol, streams)
     settings = RunSettings(
         exchanges=tuple(dict.fromkeys(exchange)),
         symbols=tuple(dict.fromkeys(symbol)),
@@ -132,16 +149,23 @@ def run(
         data_dir=data_dir,
         raw=raw,
         duration_s=duration,
+        sink_format=sink_format,
         flush_interval_s=flush_interval,
+        max_batch_rows=max_batch_size,
+        compact=compact,
+        retain_days=retain_days,
+        disk_budget_bytes=disk_budget,
+        raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
             futures_ws=futures_ws,
-            depth_speed_ms=_SPEEDS[depth_speed],
+            depth_speed_ms=DEPTH_SPEEDS_MS[depth_speed],
             anchor_interval_s=anchor_interval,
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
+            rotate_after_s=rotate_after * 3600,
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )

@@ -44,7 +44,15 @@ def parse_anchor(recv_ns: int, request: Request, text: bytes, price: Decimals, q
         Undecodable: not a snapshot.
         BadNumber: levels that cannot be kept exactly, or a book whose sides overlap.
     """
-    rest = decode_rest_book(text)
+    return anchor_of(recv_ns, request, decode_rest_book(text), price, quantity)
+
+
+def anchor_of(recv_ns: int, request: Request, rest: RestBook, price: Decimals, quantity: Decimals) -> Anchor:
+    """The anchor in a decoded snapshot.
+
+    Raises:
+        BadNumber: levels that cannot be kept exactly, or a book whose sides overlap.
+    """
     with all_or_none(price, quantity):
         bids, asks = parse_levels([rest.bids], [rest.asks], price, quantity)
         bid_side = EMPTY.merge(bids.price, bids.quantity)

@@ -67,6 +67,16 @@ class Depth:
         self._anchor: Anchor | None = None  # one that is ahead of the diffs received
         self._sound_ns = 0  # when the book was last known to be right
 
+    @property
+    def event_ms(self) -> int | None:
+        """When the exchange sent the last message in the book, by its clock."""
+        return None if self.last_message is None else event_time_ms(self.last_message.E)
+
+    @property
+    def last_id(self) -> int | None:
+        """The last update in the book."""
+        return None if self.book is None else self.book.last_id
+
     def message(self, recv_ns: int, connection: int, message: DepthUpdate, text: str | bytes) -> None:
         """Takes one diff, in order of receipt.
 

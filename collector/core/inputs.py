@@ -23,7 +23,8 @@ class Resume(msgspec.Struct):
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
-    """A session begins; everything that decides about rows."""
+    """A session begins; everything that decides about rows. `protocol` says what frames and ids mean: `binance`,
+    `bybit`, or `unified` for an exchange that only ccxt understands."""
 
     exchange: str
     symbol: str
@@ -35,6 +36,7 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     stale_after_s: float = 5.0
     channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
+    protocol: str = "binance"
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
@@ -101,6 +103,32 @@ class Note(msgspec.Struct, tag_field="event", tag="note"):
     detail: str
 
 
+class UnifiedBook(msgspec.Struct, tag_field="event", tag="unified_book"):
+    """The whole book as ccxt unifies it, [price, quantity] a level, after its last change at `changed_ns`."""
+
+    changed_ns: int
+    timestamp_ms: int | None
+    nonce: int | None
+    bids: list[tuple[float, float]]
+    asks: list[tuple[float, float]]
+
+
+class UnifiedTrade(msgspec.Struct, array_like=True):
+    """A trade as ccxt unifies it; price and quantity as plain decimals. `side` is the taker's."""
+
+    ident: str
+    timestamp_ms: int | None
+    price: str
+    quantity: str
+    side: str | None
+
+
+class UnifiedTrades(msgspec.Struct, tag_field="event", tag="unified_trades"):
+    """The trades of one frame."""
+
+    trades: list[UnifiedTrade]
+
+
 CollectorInput: TypeAlias = (
     SessionStarted
     | SessionStopped
@@ -112,6 +140,8 @@ CollectorInput: TypeAlias = (
     | Refused
     | Tick
     | Note
+    | UnifiedBook
+    | UnifiedTrades
 )
 
 encode_input = msgspec.json.Encoder().encode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -11,7 +12,7 @@ from collector.core.anchors import Request
 from collector.core.batch import Batch, Nested, joined
 from collector.core.book import Book
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode, event_time_ms
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.gaps import Gap, GapLedger
@@ -94,14 +95,7 @@ class Market:
         self._depth_rows: list[tuple[Any, ...]] = []
         self._depth_buckets: list[tuple[Buckets | None, Buckets | None]] = []
         self._request: AnchorArrived | None = None
-        self._sequencers = {
-            name: Sequencer(name, self._ledger, resume.positions.get(name), contiguous=contiguous)
-            for name, contiguous in [("depth", True), *((kind.table, kind.contiguous) for kind in KINDS)]
-        }
-        self._depth = Depth(self._sequencers["depth"], self._ledger, self._records, futures=session.futures)
-        self._tapes = {
-            kind.table: Tape(kind, self._sequencers[kind.table], self._ledger, self._records) for kind in KINDS
-        }
+        self._build(resume)
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
         if resume.last_epoch is not None and start_ns < resume.last_epoch * SECOND_NS:
             self._records.event(
@@ -111,6 +105,17 @@ class Market:
             )
         for channel in session.channels:
             self._sequencers[channel].lost("restart", start_ns)
+
+    def _build(self, resume: Resume) -> None:
+        """Makes what reads the streams: sequencers, book and tapes."""
+        self._sequencers: Mapping[str, Sequencer] = {
+            name: Sequencer(name, self._ledger, resume.positions.get(name), contiguous=contiguous)
+            for name, contiguous in [("depth", True), *((kind.table, kind.contiguous) for kind in KINDS)]
+        }
+        self._depth = Depth(self._sequencers["depth"], self._ledger, self._records, futures=self.session.futures)
+        self._tapes = {
+            kind.table: Tape(kind, self._sequencers[kind.table], self._ledger, self._records) for kind in KINDS
+        }
 
     @property
     def counts(self) -> dict[str, int]:
@@ -130,6 +135,10 @@ class Market:
     def connection(self, channel: str) -> int | None:
         """The connection that carries a channel; None while it has none."""
         return self._connections.get(channel)
+
+    def position(self, channel: str) -> int | None:
+        """The last id taken of a channel; None before the first."""
+        return self._sequencers[channel].position.last_id
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
@@ -205,11 +214,7 @@ class Market:
     def resume(self) -> Resume:
         """What the next session needs, as of the last drain."""
         return Resume(
-            {
-                name: sequencer.position
-                for name, sequencer in self._sequencers.items()
-                if sequencer.position.last_id is not None
-            },
+            {name: sequencer.position for name, sequencer in self._sequencers.items() if sequencer.position.recv_ns},
             self._ledger.open_gaps,
             self._last_epoch,
             self._now_ns,
@@ -245,7 +250,7 @@ class Market:
         for channel in channels:
             if self._connections.get(channel) == connection:
                 self._connections[channel] = None
-                self._sequencers[channel].lost("disconnect", recv_ns)
+                self._sequencers[channel].lost("delisted" if reason == "delisted" else "disconnect", recv_ns)
 
     def _advance(self, now_ns: int) -> None:
         """Ends the epochs that are over before an input at `now_ns`."""
@@ -269,7 +274,6 @@ class Market:
         best_bid = book.best_bid / unit if book is not None and book.best_bid is not None else None
         best_ask = book.best_ask / unit if book is not None and book.best_ask is not None else None
         mid = None if best_bid is None or best_ask is None else (best_bid + best_ask) / 2
-        last = depth.last_message
         in_step = (
             book is not None
             and book.known_to_its_best
@@ -290,8 +294,8 @@ class Market:
                     grid.reference,
                     None if bids is None else bids.coverage,
                     None if asks is None else asks.coverage,
-                    None if book is None else book.last_id,
-                    None if last is None else event_time_ms(last.E),
+                    depth.last_id,
+                    depth.event_ms,
                     depth.last_recv_ns,
                     None if age_ns is None else age_ns // 1_000_000,
                     valid,

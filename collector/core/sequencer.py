@@ -42,11 +42,12 @@ class Verdict(Enum):
 
 
 class Position(msgspec.Struct):
-    """How far a stream got; kept across sessions."""
+    """How far a stream got; kept across sessions. `offset` is added to the exchange's ids, where it counted anew."""
 
     last_id: int | None = None
     recv_ns: int = 0
     event_ms: int | None = None
+    offset: int = 0
 
 
 def depth_link(message: DepthUpdate, *, futures: bool) -> int:

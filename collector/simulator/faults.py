@@ -31,6 +31,10 @@ KINDS: dict[str, tuple[frozenset[str], str]] = {
         "connections fall silent, or only a stream (stream=…) on live ones; for=seconds thaws it",
     ),
     "thaw": (_CONNECTION_KEYS | {"symbol"}, "ends a freeze; connections then send what was held back"),
+    "delist": (
+        frozenset({"market", "symbol"}),
+        "a market is taken off: its streams end on live connections, REST says that the symbol is invalid",
+    ),
     "garbage": (_CONNECTION_KEYS | {"n"}, "n frames that are not JSON"),
     "huge": (_CONNECTION_KEYS | {"bytes"}, "one frame of so many bytes (default 11 MiB)"),
     "unknown": (_CONNECTION_KEYS | {"n"}, "n messages of a type that nobody knows"),
@@ -199,7 +203,7 @@ class FaultBox:
         for fault in self._armed:
             if not fault.touches(message):
                 continue
-            if fault.kind == "freeze":
+            if fault.kind in {"freeze", "delist"}:
                 return [(message, Fate.DROPPED)]
             if fault.kind == "drop":
                 self._use(fault)
@@ -230,6 +234,13 @@ class FaultBox:
             if fault.kind == kind and fault.market in (None, exchange) and fault.symbol in (None, symbol):
                 return self._use(fault)
         return False
+
+    def delisted(self, exchange: str, symbol: str) -> bool:
+        """Whether REST has to deny a market."""
+        return any(
+            fault.kind == "delist" and fault.market in (None, exchange) and fault.symbol in (None, symbol)
+            for fault in self._armed
+        )
 
     def take_rest(self, exchange: str, path: str) -> Fault | None:
         """The fault that a REST request meets."""

@@ -137,6 +137,8 @@ class Rest:
         symbol = query.get("symbol")
         if symbol is None:
             raise _ApiError(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+        if self._hub.faults.delisted(self.exchange, symbol):
+            raise _ApiError(-1121, "Invalid symbol.")
         if symbol not in self._source.symbols():
             self._info_entries({})
             if symbol not in self._known:

@@ -12,13 +12,14 @@ from collector.errors import ConfigurationError
 from collector.sources.anchors import Anchors
 from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
+from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
 from collector.sources.errors import FeedError, RestError
 from collector.sources.listing import find_markets
 from collector.sources.pacing import Backoff, ConnectLimiter
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
 from collector.sources.streams import check_channel, check_depth_speed, streams_of
-from collector.sources.subscription import Subscription, Surroundings
+from collector.sources.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -208,6 +209,7 @@ class BinanceFeed:
             sleep=self._sleep,
             rng=self._rng,
             reconnect_cap_s=settings.reconnect_cap_s,
+            rotate_after_s=settings.rotate_after_s,
         )
         self._subscriptions = [
             Subscription(self._exchange, channel, streams, around)

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
     from collector.clock import Clock
 
 COLLECTOR_STREAM = "!collector"
+RAW_STREAM = "!raw"
+"""Frames as received where others lines hold what was made of them; a text that is no JSON stands as a JSON string."""
+
+LAST_NS = 7_258_118_400 * 10**9
+"""No stamp is later: the year 2200."""
 
 _CHUNK_BYTES = 1 << 16
+_DAY_NS = 86_400_000_000_000
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _TORN_FIRST_LINE = re.compile(rb"\d{1,20}( (\{.*)?)?", re.DOTALL)
@@ -84,6 +90,8 @@ def parse_line(line: bytes) -> CaptureLine:
     recv_ns = int(stamp)
     if len(stamp) == 16:
         recv_ns *= 1000
+    if recv_ns > LAST_NS:
+        raise ValueError(f"its time stamp {recv_ns} lies beyond the year 2200")
     try:
         envelope = _decode_line(text)
     except msgspec.MsgspecError as error:
@@ -181,7 +189,7 @@ class CaptureWriter:
     ) -> None:
         """
         Args:
-            max_bytes: compressed size after which the next flush begins a new file.
+            max_bytes: compressed size after which the next flush begins a new file. A new UTC date begins one too.
 
         Raises:
             ValueError: exchange or symbol would not make a safe file name.
@@ -201,9 +209,14 @@ class CaptureWriter:
         self._file: FileIO | None = None
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._flushed_ns = clock.now_ns()
+        self._flushed_ns = self._created_ns = clock.now_ns()
         self.paths: list[Path] = []
         """Files made so far, oldest first."""
+
+    @property
+    def open_path(self) -> Path | None:
+        """The file that is being written to."""
+        return None if self._file is None else self.paths[-1]
 
     def write(self, recv_ns: int, stream: str, text: str | bytes) -> None:
         """Adds a frame. `text` is valid JSON, as received; what is not valid JSON the caller wraps first.
@@ -221,6 +234,15 @@ class CaptureWriter:
     def write_collector(self, recv_ns: int, payload: bytes) -> None:
         """Adds a line of the collector's own; `payload` is one JSON value. Raises as `write`."""
         self.write(recv_ns, COLLECTOR_STREAM, payload)
+
+    def write_raw(self, recv_ns: int, text: str | bytes) -> None:
+        """Adds a frame of any form to `RAW_STREAM`. Raises OSError as `write`."""
+        raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+        try:
+            msgspec.json.decode(raw, type=msgspec.Raw)
+            self.write(recv_ns, RAW_STREAM, raw)
+        except ValueError:
+            self.write(recv_ns, RAW_STREAM, msgspec.json.encode(raw.decode("utf-8", "backslashreplace")))
 
     def flush(self) -> None:
         """Hands everything written so far to the operating system, as one frame. Cheap when nothing is pending.
@@ -244,7 +266,7 @@ class CaptureWriter:
             raise
         self._pending.clear()
         self._pending_bytes = 0
-        if file.tell() >= self._max_bytes:
+        if file.tell() >= self._max_bytes or self._flushed_ns // _DAY_NS != self._created_ns // _DAY_NS:
             self._close_file()
 
     def close(self) -> None:
@@ -263,7 +285,8 @@ class CaptureWriter:
 
     def _create(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
-        second = datetime.fromtimestamp(self._clock.now_ns() // 10**9, UTC).strftime("%Y%m%dT%H%M%S")
+        self._created_ns = self._clock.now_ns()
+        second = datetime.fromtimestamp(self._created_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%S")
         n = 0
         while True:
             path = self._folder / f"{self._prefix}_{second}_{n}.zst"

@@ -21,6 +21,9 @@ class FeedSink(Protocol):
 
     Connections are numbered from 1, and no number is used twice. Everything about one comes in the order `opened`, any
     number of `frame`, `closed`; one that is never acknowledged is an `event` only.
+
+    A connection is replaced before it ends: then frames of two come for the same streams, each in its own order, until
+    one of them is closed.
     """
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
@@ -32,16 +35,26 @@ class FeedSink(Protocol):
         """
         ...
 
-    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream]) -> None:
-        """The exchange acknowledged the subscription of `streams` on `connection`."""
+    def opened(self, now_ns: int, connection: int, streams: Sequence[Stream], replaces: int | None = None) -> None:
+        """The exchange acknowledged the subscription of `streams` on `connection`.
+
+        `replaces` names a connection that still delivers the same streams, and is to be closed soon.
+        """
+        ...
+
+    def handed_over(self, connection: int) -> bool:
+        """Whether a connection that replaces another has reached, by ids, what that one delivered of each stream."""
         ...
 
     def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
         """`connection` is gone, or its streams are dead; called once for each `opened`.
 
         Reasons: `disconnect`, `oversize` (a frame over 10 MiB), `silent` (one of its streams said nothing while the
-        market moved), `dead` (neither data nor pings), `shutdown` (announced by the exchange), `rejected` and `stopped`
-        (by us). An event of the same kind says more, except after `stopped`.
+        market moved), `dead` (neither data nor pings), `shutdown` (announced by the exchange), `rejected`, `rotated`
+        (another one took over before the exchange's limit of 24 hours) and `stopped` (by us). An event of the same kind
+        says more, except after `rotated` and `stopped`.
+        `delisted` ends single streams, of a market that the exchange no longer has, while their connection lives; they
+        are among the `streams` of its end again.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Binance out of ccxt.pro, without the hundred other exchanges.
+"""One exchange out of ccxt.pro, without the hundred others.
 
 The packages `ccxt`, `ccxt.async_support` and `ccxt.pro` import every exchange when they are first imported: 110 MB for
 a process that needs one. Here stand-ins take their places beforehand; they know where the package lies and import a
@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 
 EXCHANGES = ("binance", "binanceusdm")
+"""Those whose frames are read without ccxt."""
 
 
 class _OnDemand(ModuleType):
@@ -61,10 +62,7 @@ def install() -> None:
     """
     if "ccxt" in sys.modules:
         return
-    found = importlib.util.find_spec("ccxt")
-    if found is None or not found.submodule_search_locations:
-        raise ModuleNotFoundError("ccxt is not installed: run `pip install ccxt`", name="ccxt")
-    folder = Path(found.submodule_search_locations[0])
+    folder = _folder()
     root = _OnDemand("ccxt", folder)
     root.__version__ = importlib.metadata.version("ccxt")
     sys.modules["ccxt"] = root
@@ -74,14 +72,30 @@ def install() -> None:
         setattr(root, package, module)
 
 
+def _folder() -> Path:
+    found = importlib.util.find_spec("ccxt")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError("ccxt is not installed: run `pip install ccxt`", name="ccxt")
+    return Path(next(iter(found.submodule_search_locations)))
+
+
+def available() -> frozenset[str]:
+    """The exchanges that this ccxt.pro has; imports none of it.
+
+    Raises:
+        ModuleNotFoundError: ccxt is not installed.
+    """
+    return frozenset(path.stem for path in (_folder() / "pro").glob("[a-z]*.py"))
+
+
 def load(exchange: str) -> type[Any]:
     """The ccxt.pro class of one exchange.
 
     Raises:
-        ValueError: the exchange is none of `EXCHANGES`.
+        ValueError: ccxt.pro has no such exchange.
     """
-    if exchange not in EXCHANGES:
-        raise ValueError(f"--exchange {exchange!r} is not supported: use one of {', '.join(EXCHANGES)}")
+    if exchange not in EXCHANGES and exchange not in available():
+        raise ValueError(f"--exchange {exchange!r} is not supported: use one that ccxt.pro has, such as binanceusdm")
     install()
     # ccxt.pro.binanceusdm takes its REST twin as an attribute of the package, which this import binds.
     importlib.import_module(f"ccxt.async_support.{exchange}")

@@ -26,4 +26,5 @@ class FeedSettings:
     clock_interval_s: float = 300.0
     max_connects_per_5min: int = 150
     reconnect_cap_s: float = 60.0
+    rotate_after_s: float = 23 * 3600.0  # the exchange ends a connection after 24 hours
     weight_headroom: float = 0.3

@@ -35,8 +35,10 @@ _TRADED = {"aggTrade": "a", "trade": "l"}  # field of an aggTrades row that coun
 
 _JUDGED = _ALWAYS_MOVING | _QUOTED | _TRADED.keys()
 
+_INVALID_SYMBOL = -1121  # the exchange's number for a market that it does not have
+
 GRACE_S = 3.0  # what the exchange has already told REST may still be on its way to us
-_FIRST_PAUSE_S = 10.0  # between the two probes that a stream needs which has never said anything
+_FIRST_PAUSE_S = 10.0  # at most, between the two probes that a stream needs which has never said anything
 _MOST_PATIENCE = 16  # a market found quiet is asked about ever more rarely, up to so many times the limit
 
 DEFAULT_SILENCE_S: Mapping[str, float] = {
@@ -82,6 +84,7 @@ class SilenceWatch:
         self._last_seen = last_seen
         self._cases: dict[Stream, _Case] = {}
         self._strikes: dict[Stream, int] = {}
+        self._delisted: dict[Stream, int] = {}  # and when that was found
 
     async def check(self) -> None:
         """Looks at every stream once. Call it about each second; it takes as long as the probes that are due take."""
@@ -98,6 +101,8 @@ class SilenceWatch:
             self._cases.pop(stream, None)
             return True
         seen_ns = subscription.seen_ns(stream)
+        if self._delisted.get(stream, 0) >= max(opened_ns, seen_ns or 0):
+            return True
         now_ns = self._clock.now_ns()
         limit_ns = round(self._silence_s[stream.channel] * 1e9)
         since_ns = max(opened_ns, seen_ns or 0)
@@ -125,12 +130,18 @@ class SilenceWatch:
             mark = await self._probe(stream)
         except RestError as error:
             now_ns = self._clock.now_ns()
+            if error.code == _INVALID_SYMBOL:
+                self._delisted[stream] = now_ns
+                self._cases.pop(stream, None)
+                subscription.end(stream, "delisted", f"{stream.name}: the exchange no longer has this market")
+                return
             self._sink.event(now_ns, stream.symbol, "probe_failed", f"{stream.name}: {error}")
             self._cases[stream] = case._replace(next_ns=now_ns + limit_ns)
             return
         now_ns = self._clock.now_ns()
         if known is None:
-            self._cases[stream] = case._replace(baseline=mark, next_ns=now_ns + round(_FIRST_PAUSE_S * 1e9))
+            pause_ns = min(round(_FIRST_PAUSE_S * 1e9), limit_ns)
+            self._cases[stream] = case._replace(baseline=mark, next_ns=now_ns + pause_ns)
         elif _moved(known, mark):
             self._cases[stream] = case._replace(suspected_ns=now_ns, next_ns=now_ns + round(GRACE_S * 1e9))
         else:

@@ -1,43 +1,34 @@
-"""One subscription kept alive: a channel, some markets, a connection of their own, again and again."""
+"""One subscription kept alive: a channel, some markets, a connection of their own, again and again.
+
+The exchange ends each connection after 24 hours, or when it announces `serverShutdown`. Before that another one is
+brought up beside it, and the old one goes once the sink has all streams from the new one.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
-from collector.sources.errors import ConnectionLostError
-from collector.sources.pacing import Backoff, ConnectLimiter
+from collector.sources.connection import Connection, Ending, Surroundings
+from collector.sources.pacing import Backoff
 from collector.sources.streams import is_partial_depth, routing_channel
-from collector.sources.tap import Reply, Tap
 
 if TYPE_CHECKING:
-    import random
-    from collections.abc import Iterator
+    from collector.sources.feed import Stream
 
-    from collector.clock import Clock
-    from collector.sources.budget import Sleep
-    from collector.sources.feed import FeedSink, Stream
-    from collector.sources.transport import Transport
-
-ACKNOWLEDGE_WITHIN_S = 20.0  # from the dial; ccxt gives the dial itself 10
+OVERLAP_S = 15.0  # a replaced connection goes after so long even if a quiet stream said nothing on the new one
 _SETTLED_AFTER_S = 60.0  # a connection that lived so long starts the back-off afresh
 _FIRST_DELAY_S = 1.0
+_SPREAD = 1 / 46  # of the time to rotation, both ways: half an hour of 23
 
 
-class Surroundings(NamedTuple):
-    """What every subscription of a feed shares."""
-
-    transport: Transport
-    sink: FeedSink
-    clock: Clock
-    connects: ConnectLimiter
-    numbers: Iterator[int]
-    sleep: Sleep
-    rng: random.Random
-    reconnect_cap_s: float
+class _Running(NamedTuple):
+    connection: Connection
+    task: asyncio.Task[Ending]
 
 
 class Subscription:
-    """Connects, subscribes and reconnects without touching any other subscription.
+    """Connects, subscribes, replaces and reconnects without touching any other subscription.
 
     The sink hears `opened` when the exchange has acknowledged, and `closed` once for each `opened`.
     """
@@ -46,98 +37,122 @@ class Subscription:
         self.channel = channel
         self.streams = streams
         self._around = around
-        names = [stream.name for stream in streams]
         wrapped = exchange == "binance" and is_partial_depth(channel)
-        self._names = names
-        self._url = around.transport.ws_url(routing_channel(channel), names, wrapped=wrapped)
-        self._symbol = streams[0].symbol if len(streams) == 1 else None
-        self._tap: Tap | None = None
-        self._dialled_ns = 0
-        self._opened_ns: int | None = None
-        self._cause: tuple[str, str] | None = None
+        names = [stream.name for stream in streams]
+        url = around.transport.ws_url(routing_channel(channel), names, wrapped=wrapped)
+        # ccxt tells connections apart by URL. A fragment is not sent, so both are the same to the exchange.
+        self._urls = (url, f"{url}#replacement")
+        self._present: _Running | None = None
+        self._heir: _Running | None = None
+        self._due_ns: int | None = None  # when the present connection is to be replaced
+        self._backoff = Backoff(_FIRST_DELAY_S, around.reconnect_cap_s, around.rng)
 
     @property
     def opened_ns(self) -> int | None:
         """Since when the exchange has acknowledged; None while it has not."""
-        return self._opened_ns
+        return self._present.connection.opened_ns if self._present is not None else None
 
     def seen_ns(self, stream: Stream) -> int | None:
         """When `stream` last brought data on the present connection; None when it has not yet."""
-        return self._tap.seen_ns.get((stream.symbol, stream.channel)) if self._tap is not None else None
+        return self._present.connection.seen_ns(stream) if self._present is not None else None
 
     def drop(self, reason: str, detail: str) -> None:
-        """Ends the present connection; the next one follows after the back-off."""
-        if self._tap is not None and self._cause is None:
-            self._cause = (reason, detail)
-            self._around.transport.drop(self._url, detail)
+        """Ends the present connection; the next one follows, after the back-off if none is at hand."""
+        if self._present is not None:
+            self._present.connection.drop(reason, detail)
+
+    def end(self, stream: Stream, reason: str, detail: str) -> None:
+        """Reports one stream as over; its connection and the other streams go on."""
+        if self._present is not None and self.opened_ns is not None:
+            now_ns = self._around.clock.now_ns()
+            self._around.sink.closed(now_ns, self._present.connection.number, (stream,), reason)
+            self._around.sink.event(now_ns, stream.symbol, reason, detail)
 
     def check(self, now_ns: int, dead_after_s: float) -> None:
-        """Drops a connection that was never acknowledged, or on which nothing comes, not even pings."""
-        if self._tap is None:
-            return
-        if self._opened_ns is None:
-            if now_ns - self._dialled_ns > ACKNOWLEDGE_WITHIN_S * 1e9:
-                self.drop("unacknowledged", f"no acknowledgement within {ACKNOWLEDGE_WITHIN_S:g} s")
-        elif now_ns - max(self._tap.heard_ns, self._opened_ns) > dead_after_s * 1e9:
-            self.drop("dead", f"neither data nor pings for {dead_after_s:g} s")
+        """Drops connections that are dead, and replaces the present one when it is time. Call it about each second."""
+        for running in (self._present, self._heir):
+            if running is not None:
+                running.connection.check(now_ns, dead_after_s)
+        self._rotate(now_ns)
 
     async def run(self) -> None:
         """Until cancelled."""
-        backoff = Backoff(_FIRST_DELAY_S, self._around.reconnect_cap_s, self._around.rng)
-        while True:
-            await self._around.connects.take()
-            lived_s, retry_after_s = await self._connect()
-            if lived_s > _SETTLED_AFTER_S:
-                backoff.reset()
-            await self._around.sleep(max(backoff.next_s(), retry_after_s))
-
-    async def _connect(self) -> tuple[float, float]:
-        """One connection from dial to end: seconds acknowledged, seconds that the server asks us to stay away."""
-        around = self._around
-        self._tap = tap = Tap(
-            next(around.numbers),
-            around.sink,
-            on_open=self._acknowledged,
-            on_reply=self._replied,
-            on_shutdown=lambda _: self.drop("shutdown", "the exchange announced serverShutdown"),
-        )
-        self._dialled_ns = around.clock.now_ns()
-        self._cause = None
-        ending = ("stopped", "")
         try:
-            await around.transport.subscribe(self._url, self._names, tap)
-        except ConnectionLostError as error:
-            ending = ("disconnect", str(error))
+            while True:
+                if self._present is None:
+                    self._present = self._start()
+                ending = await self._present.task
+                if ending.lived_s > _SETTLED_AFTER_S:
+                    self._backoff.reset()
+                if not self._take_heir():
+                    await self._around.sleep(max(self._backoff.next_s(), ending.retry_after_s))
         finally:
-            client = around.transport.detach(self._url)
-            now_ns = around.clock.now_ns()
-            if client is not None and client.oversize:
-                ending = ("oversize", "a frame over 10 MiB")
-            self._tap = None
-            lived_s = self._report(now_ns, tap.connection, *(self._cause or ending))
-            if client is not None:
-                await client.end()
-        return lived_s, (client.last_retry_after or 0.0) if client is not None else 0.0
+            running = [one.task for one in (self._present, self._heir) if one is not None]
+            self._present = self._heir = None
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
 
-    def _report(self, now_ns: int, connection: int, reason: str, detail: str) -> float:
-        sink, opened_ns = self._around.sink, self._opened_ns
-        self._opened_ns = None
-        if opened_ns is None:
-            if reason == "stopped":
-                return 0.0
-            reason = "connect_failed" if reason == "disconnect" else reason
-        else:
-            sink.closed(now_ns, connection, self.streams, reason)
-        if reason != "stopped":
-            sink.event(now_ns, self._symbol, reason, f"{self.channel} connection {connection}: {detail}"[:500])
-        return 0.0 if opened_ns is None else (now_ns - opened_ns) / 1e9
+    def _start(self) -> _Running:
+        used = self._present.connection.url if self._present is not None else None
+        connection = Connection(
+            next(url for url in self._urls if url != used),
+            self.channel,
+            self.streams,
+            self._around,
+            on_open=self._acknowledged,
+            on_shutdown=self._shutdown_announced,
+        )
+        return _Running(connection, asyncio.create_task(connection.run(), name=f"{self.channel} {connection.number}"))
 
-    def _replied(self, now_ns: int, reply: Reply) -> None:
-        self._around.transport.reply(self._url, reply.message)
-        if reply.error is not None:
-            self.drop("rejected", f"the exchange refused the subscription: {reply.error}")
+    def _take_heir(self) -> bool:
+        """Makes the replacement the present connection; False when there is none."""
+        self._present, self._heir = self._heir, None
+        self._due_ns = None
+        if self._present is None:
+            return False
+        connection = self._present.connection
+        if connection.opened_ns is not None:
+            self._due_ns = connection.opened_ns if connection.shutdown else self._replace_at(connection.opened_ns)
+        return True
 
-    def _acknowledged(self, now_ns: int) -> None:
-        assert self._tap is not None
-        self._opened_ns = now_ns
-        self._around.sink.opened(now_ns, self._tap.connection, self.streams)
+    def _replace_at(self, opened_ns: int) -> int:
+        after_s = self._around.rotate_after_s
+        # At different times for different connections, so that they are not all doubled at once.
+        return opened_ns + round((after_s + self._around.rng.uniform(-after_s, after_s) * _SPREAD) * 1e9)
+
+    def _rotate(self, now_ns: int) -> None:
+        """Starts a replacement that is due; ends the present connection once its replacement has taken over."""
+        present, heir = self._present, self._heir
+        if present is None or present.connection.opened_ns is None:
+            return
+        if heir is None:
+            if self._due_ns is not None and now_ns >= self._due_ns:
+                self._heir = self._start()
+        elif heir.task.done():
+            self._heir = None
+            ending = heir.task.result()
+            self._due_ns = now_ns + round(max(self._backoff.next_s(), ending.retry_after_s) * 1e9)
+        elif (opened_ns := heir.connection.opened_ns) is not None:
+            late = now_ns - opened_ns > OVERLAP_S * 1e9
+            if late or self._around.sink.handed_over(heir.connection.number):
+                reason = "shutdown" if present.connection.shutdown else "rotated"
+                present.connection.drop(reason, f"connection {heir.connection.number} takes over")
+
+    def _acknowledged(self, connection: Connection) -> int | None:
+        present = self._present.connection if self._present is not None else None
+        assert connection.opened_ns is not None
+        if present is None or present is connection:
+            self._due_ns = self._replace_at(connection.opened_ns)
+            return None
+        return present.number if present.opened_ns is not None else None
+
+    def _shutdown_announced(self, connection: Connection) -> None:
+        if self._present is None or connection is not self._present.connection:
+            return
+        if connection.opened_ns is None:
+            connection.drop("shutdown", "the exchange announced serverShutdown")
+            return
+        now_ns = self._around.clock.now_ns()
+        self._due_ns = now_ns
+        self._rotate(now_ns)

@@ -22,10 +22,12 @@ START_S = 30.0
 class Process:
     """A child with its output collected line by line; ended by `stop` or `kill`, at the latest by the fixture."""
 
-    def __init__(self, *command: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, *command: str, module: str = "collector", cwd: Path | None = None, env: dict[str, str] | None = None
+    ) -> None:
         self.lines: list[str] = []
         self._child = subprocess.Popen(
-            [sys.executable, "-m", "collector", *command],
+            [sys.executable, "-m", module, *command],
             cwd=cwd or ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
             stdout=subprocess.PIPE,
@@ -102,14 +104,14 @@ class Simulator(Process):
             return json.load(answer)
 
 
-def collector(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def collector(*arguments: str | Path, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
     """Runs a command of the collector to its end."""
     done = subprocess.run(
         [sys.executable, "-m", "collector", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout_s,
         check=False,
     )
     if check:
@@ -117,9 +119,20 @@ def collector(*arguments: str | Path, check: bool = True) -> subprocess.Complete
     return done
 
 
-def live(simulator: Simulator, data_dir: Path, *options: str, exchanges: Sequence[str] = ("binanceusdm",)) -> Process:
-    """A collector on the simulator; ready for use once it has printed a line with a price."""
+def live(
+    simulator: Simulator,
+    data_dir: Path,
+    *options: str,
+    exchanges: Sequence[str] = ("binanceusdm",),
+    shim: str | None = None,
+    env: dict[str, str] | None = None,
+) -> Process:
+    """A collector on the simulator, with a fault of `tests.live.shim` built in; has printed a line with a price."""
     chosen = [part for exchange in exchanges for part in ("--exchange", exchange)]
-    process = Process("run", *chosen, "--url-root", simulator.url, "--data-dir", str(data_dir), *options)
+    arguments = ("run", *chosen, "--url-root", simulator.url, "--data-dir", str(data_dir), *options)
+    if shim is None:
+        process = Process(*arguments, env=env)
+    else:
+        process = Process(shim, *arguments, module="tests.live.shim", env=env)
     process.wait_for("$")
     return process

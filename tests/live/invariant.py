@@ -44,8 +44,6 @@ def check_promise(
         assert stored, f"nothing in {table}"
         assert set(stored) <= sent, f"{table}: stored what was never sent: {sorted(set(stored) - sent)[:5]}"
         cover = id_cover(gaps, stream)
-        last = max(stored)
-        lost = [
-            one for one in sent if min(stored) < one <= last and one not in set(stored) and not cover.holds(one, one)
-        ]
+        first, last, kept = min(stored), max(stored), set(stored)
+        lost = [one for one in sent if first < one <= last and one not in kept and not cover.holds(one, one)]
         assert not lost, f"{table}: {len(lost)} ids neither stored nor in a gap: {sorted(lost)[:5]}"

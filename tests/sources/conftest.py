@@ -51,6 +51,10 @@ class RecordingSink:
         self.frames: dict[int, list[str | bytes]] = defaultdict(list)
         self.stamps: list[int] = []
         self.raises = False
+        self.in_step = True
+
+    def handed_over(self, connection: int) -> bool:
+        return self.in_step
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
         self.frames[connection].append(text)

@@ -110,8 +110,8 @@ def test_after_a_full_import_it_is_used_as_it_is():
 
 
 def test_what_is_not_ours():
-    with pytest.raises(ValueError, match="kraken"):
-        lazy_ccxt.load("kraken")
+    with pytest.raises(ValueError, match="krakatoa"):
+        lazy_ccxt.load("krakatoa")
 
 
 def test_settings_and_the_feed_module_do_not_bring_ccxt_in():

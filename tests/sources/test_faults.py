@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import resource
+import zlib
 
 import pytest
 
@@ -17,12 +19,12 @@ def opens(sink) -> int:
 
 def connection_of(harness, channel: str) -> int:
     """The newest connection of a channel."""
-    return [number for _, number, streams in harness.sink.named("opened") if streams[0].channel == channel][-1]
+    return [number for _, number, streams, _ in harness.sink.named("opened") if streams[0].channel == channel][-1]
 
 
 def check_bookkeeping(harness, exchange) -> None:
     """Each opened was closed exactly once, and what was sent is what the sink got, connection by connection."""
-    opened = [(number, tuple(streams)) for _, number, streams in harness.sink.named("opened")]
+    opened = [(number, tuple(streams)) for _, number, streams, _ in harness.sink.named("opened")]
     closed = [(number, tuple(streams)) for _, number, streams, _ in harness.sink.named("closed")]
     assert sorted(opened) == sorted(closed)
     assert len(set(opened)) == len(opened)
@@ -101,6 +103,20 @@ async def test_a_frame_over_the_limit_closes_and_comes_back(harness, exchange):
     assert harness.sink.frames[1] == sent
 
 
+async def test_a_compressed_frame_that_nobody_agreed_to_is_not_unpacked(harness, exchange):
+    await harness.run()
+    sent = [await exchange.send(DEPTH) for _ in range(3)]
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"".join(packer.compress(b"0" * (1 << 20)) for _ in range(256)) + packer.flush()
+    head = b"\xc1\x7f" + len(bomb).to_bytes(8, "big")  # FIN, RSV1 (permessage-deflate), text
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    exchange.carrier(DEPTH)._req.transport.write(head + bomb)
+    await harness.until(lambda: opens(harness.sink) == 2)
+    assert harness.sink.reasons() == ["disconnect"]
+    assert harness.sink.frames[1] == sent
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10, "KiB: 256 MiB were not made of it"
+
+
 @pytest.mark.parametrize(
     "refusal",
     [{"error": {"code": 2, "msg": "Invalid request: invalid stream"}}, {"code": 2, "msg": "Invalid request"}],
@@ -122,8 +138,9 @@ async def test_an_announced_shutdown_is_not_waited_for(harness, exchange, text):
     await harness.run("binance")
     await exchange.send(DEPTH)
     await exchange.carrier(DEPTH).send_str(text)
-    await harness.until(lambda: opens(harness.sink) == 2)
-    assert harness.sink.reasons() == ["shutdown"]
+    await harness.until(lambda: harness.sink.reasons() == ["shutdown"])
+    assert opens(harness.sink) == 2
+    assert harness.sink.kinds() == ["shutdown"]
 
 
 async def test_data_that_overtakes_the_acknowledgement_is_not_lost(harness, exchange):

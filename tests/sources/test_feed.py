@@ -40,8 +40,8 @@ async def test_each_channel_has_a_connection_of_its_own_on_its_route(harness, ex
     assert public == {DEPTH, "btcusdt@bookTicker", "btcusdt@trade", "btcusdt@depth20@100ms"}
     assert market == {TRADES, "btcusdt@markPrice@1s", "btcusdt@forceOrder", "btcusdt@kline_1m"}
     opened = harness.sink.named("opened")
-    assert sorted(connection for _, connection, _ in opened) == list(range(1, 9))
-    assert {stream for _, _, group in opened for stream in group} == set(feed.streams)
+    assert sorted(connection for _, connection, _, _ in opened) == list(range(1, 9))
+    assert {stream for _, _, group, _ in opened for stream in group} == set(feed.streams)
     assert [market.symbol for market in feed.markets] == ["BTCUSDT", "ETHUSDT"]
 
 
@@ -116,7 +116,7 @@ async def test_stopping_closes_each_connection_once_and_leaves_nothing_behind(ha
     await harness.stop()
     await harness.stop()
     assert harness.sink.reasons() == ["stopped"] * 3
-    opened = {(connection, tuple(streams)) for _, connection, streams in harness.sink.named("opened")}
+    opened = {(connection, tuple(streams)) for _, connection, streams, _ in harness.sink.named("opened")}
     closed = {(connection, tuple(streams)) for _, connection, streams, _ in harness.sink.named("closed")}
     assert opened == closed
     harness.feed = None

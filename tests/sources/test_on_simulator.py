@@ -54,7 +54,7 @@ def check_chains(harness, simulator, venue: str) -> int:
 
 
 def check_openings(harness) -> None:
-    opened = sorted(number for _, number, _ in harness.sink.named("opened"))
+    opened = sorted(number for _, number, _, _ in harness.sink.named("opened"))
     assert opened == sorted(number for _, number, _, _ in harness.sink.named("closed"))
     assert len(opened) == len(set(opened))
 

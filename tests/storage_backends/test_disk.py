@@ -195,3 +195,23 @@ def test_probing_finds_what_a_write_would_and_leaves_nothing(tmp_path: Path, mon
     (tmp_path / "file").touch()
     with pytest.raises(PermanentBackendError, match="Not a directory"):
         disk.probe(tmp_path / "file")
+
+
+def test_what_is_flushed_too_late_reaches_no_other_file(path: Path) -> None:
+    with disk.unfinished(path.with_name(".part.parquet.tmp")) as file:
+        file.write(PAYLOAD)
+    other = path.with_name("other")
+    descriptor = os.open(other, os.O_WRONLY | os.O_CREAT)  # it gets the number that was just given back
+    file.write(b"late")
+    os.close(descriptor)
+    assert other.read_bytes() == b""
+
+
+def test_a_hidden_file_that_was_linked_to_its_name_is_not_written_to(tmp_path: Path) -> None:
+    """Its writer died between giving it the name and removing the hidden one."""
+    hidden, named = tmp_path / ".part.tmp", tmp_path / "part"
+    hidden.write_bytes(b"stored")
+    os.link(hidden, named)
+    with disk.unfinished(hidden) as file:
+        file.write(b"new")
+    assert named.read_bytes() == b"stored"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import random
 import subprocess
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage_backends import disk, local, parquet
+from storage_backends import disk, jsonl, local, parquet
 from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, BackendContract, got, put
 from storage_backends.contract_rows import arrow, row, rows, time_ns
 from storage_backends.errors import PermanentBackendError, StorageFailed, StorageFull
@@ -41,6 +42,25 @@ class TestContractWithShortRowGroups(TestContract):
     @pytest.fixture(autouse=True)
     def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", 3)
+
+
+class TestContractAsJsonLines(BackendContract):
+    @pytest.fixture(autouse=True)
+    def _short(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(jsonl, "FRAME_ROWS", 5)
+
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> Callable[[], Backend]:
+        return lambda: open_backend("local", tmp_path / "data", "jsonl")
+
+
+class TestContractInBothFormats(BackendContract):
+    """A store whose format was changed every now and then."""
+
+    @pytest.fixture
+    def open_store(self, tmp_path: Path) -> Callable[[], Backend]:
+        formats = itertools.cycle(["parquet", "jsonl"])
+        return lambda: open_backend("local", tmp_path / "data", next(formats))
 
 
 @pytest.fixture

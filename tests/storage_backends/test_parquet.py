@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage_backends import parquet
+from storage_backends import parquet, part
 from storage_backends.contract_rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.layout import TimeRange
@@ -142,7 +142,7 @@ def test_lists_that_hold_a_null_are_refused() -> None:
     spoilt = pa.ListArray.from_arrays(levels.offsets, levels.values, type=made.schema.field("bid_price").type)
     made = made.set_column(7, made.schema.field("bid_price"), spoilt)
     with pytest.raises(PermanentBackendError, match="bid_price holds a null"):
-        parquet.validate(TABLES["diffs"], made)
+        part.validate(TABLES["diffs"], made)
 
 
 def test_no_byte_of_the_footer_can_change_unnoticed() -> None:

@@ -14,7 +14,7 @@ COLUMNS = {
     "snapshots": "last_update_id bid_price bid_quantity ask_price ask_quantity event_time transact_time request_ns "
     "recv_ns limit reason compared_levels differing_levels",
     "trades": "agg_trade_id first_id last_id price quantity normal_quantity is_buyer_maker timestamp recv_ns source",
-    "raw_trades": "trade_id price quantity is_buyer_maker timestamp order_type recv_ns source",
+    "raw_trades": "trade_id price quantity is_buyer_maker timestamp order_type recv_ns source venue_id",
     "book_ticker": "update_id bid_price bid_quantity ask_price ask_quantity event_time transact_time recv_ns",
     "gaps": "gap_id revision stream reason from_id to_id from_ns to_ns detected_ns healed healed_by",
     "clock": "time_ns sequence kind offset_ns round_trip_ns samples",

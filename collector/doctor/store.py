@@ -1,0 +1,84 @@
+"""The backend: rows in, the same rows out, nothing left behind."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from collector.doctor.machine import nearest
+from collector.doctor.report import Check
+from storage_backends.errors import BackendError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from collector.clock import Clock
+    from storage_backends.interface import Backend
+
+_WRITER = "doctor"
+_ROWS = 3
+
+
+def check_backend(name: str, data_dir: Path, clock: Clock) -> Check:
+    """Writes rows twice, as a retry would, reads them once, and deletes them."""
+    title = f"backend {name}"
+    if name == "none":
+        return Check(title, "ok", "nothing is stored in a dry run")
+    start_ns = clock.now_ns()
+    try:
+        with _scratch(name, data_dir) as backend:
+            wrong = _round_trip(backend, start_ns)
+    except (BackendError, OSError) as error:
+        return Check(title, "FAIL", str(error), "mend what is named; rows would wait in the journal meanwhile")
+    took_s = (clock.now_ns() - start_ns) / 1e9
+    if wrong:
+        return Check(title, "FAIL", wrong, "do not collect into it: it does not give back what it takes")
+    return Check(title, "ok", f"written, read and deleted in {took_s:.2f} s", data={"seconds": took_s})
+
+
+@contextmanager
+def _scratch(name: str, data_dir: Path) -> Iterator[Backend]:
+    """A backend in a place of its own beside the real tables; the place is gone afterwards."""
+    from storage_backends.open import open_backend
+
+    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(data_dir)))
+    try:
+        backend = open_backend(name, data_dir=folder)
+        try:
+            backend.check()
+            yield backend
+        finally:
+            backend.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _round_trip(backend: Backend, now_ns: int) -> str:
+    """What is wrong; empty when nothing is."""
+    import pyarrow as pa
+
+    from storage_backends.interface import Market
+    from storage_backends.schema import TABLES
+
+    market = Market("doctor", "PROBE")
+    schema = TABLES["events"].schema
+    made = [
+        {
+            "time_ns": now_ns + number,
+            "sequence": 0,
+            "kind": "doctor",
+            "stream": None,
+            "connection": None,
+            "detail": "a probe",
+            "text": b"",
+        }
+        for number in range(_ROWS)
+    ]
+    rows = pa.Table.from_pylist(made, schema=schema)
+    for _ in range(2):
+        backend.write("events", market, rows, writer=_WRITER, content_hash="d0c70a5e")
+    read = [row for batch in backend.scan("events", market) for row in batch.to_pylist()]
+    return "" if read == rows.to_pylist() else f"{_ROWS} rows were written, and other ones read: {len(read)}"

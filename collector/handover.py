@@ -1,0 +1,110 @@
+"""One stream while two connections carry it: which of them speaks, and what the other one says meanwhile.
+
+A connection is replaced before it ends. For a while both deliver the same ids, though not at the same time, and depth
+messages perhaps cut at other ids. The market must get each id once, in order, and know whose frame it gets.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import NamedTuple
+
+from collector.core.decode import DepthUpdate, Message
+from collector.core.tapes import KINDS
+
+_PATIENCE_NS = 2_000_000_000
+"""How far one connection may run ahead of the other before that one counts as stuck."""
+
+_KINDS = {kind.table: kind for kind in KINDS}
+
+
+class Frame(NamedTuple):
+    """A decoded frame that waits."""
+
+    recv_ns: int
+    last_id: int
+    message: Message
+    text: str | bytes
+
+
+class Handover:
+    """The old connection speaks until the new one has reached what the market has or follows on it; then that one does.
+
+    A stream changes hands once, so that it has one seam, where a depth message may reach back before the last one. What
+    the silent connection repeats is dropped and counted. What it says ahead of the speaker is kept until the speaker
+    has said it too, in case the speaker dies or is stuck.
+
+    Attributes:
+        speaker: the connection whose frames go to the market.
+        silent: the other one.
+        repeated: messages that came on both.
+    """
+
+    def __init__(self, old: int, new: int, since_ns: int, *, futures: bool) -> None:
+        self.old = old
+        self.new = new
+        self.speaker, self.silent = old, new
+        self.repeated = 0
+        self._since_ns = since_ns
+        self._futures = futures
+        self._heard: int | None = None
+        self._linked = False  # the two are known to leave no hole between them
+        self._kept: deque[Frame] = deque()
+        self._forgot = False  # something that was kept
+
+    def offer(self, recv_ns: int, message: Message, text: str | bytes, position: int | None) -> bool:
+        """Takes a frame of the silent connection. True: that one is to speak from now on, see `take_over`.
+
+        `position` is the last id that the market has, None before the first.
+        """
+        follows_on, last_id = _span(message, futures=self._futures)
+        if follows_on is None:  # ids with holes that mean nothing: only what was heard before shows the order
+            follows_on = self._heard
+        self._heard = last_id
+        self._kept.append(Frame(recv_ns, last_id, message, text))
+        self._drop_repeated(position)
+        follows = position is None or (follows_on is not None and follows_on <= position)
+        self._linked = self._linked or follows
+        if self.speaker == self.new:  # the old one, about to be closed, is heard only in case the new one dies
+            while self._kept and recv_ns - self._kept[0].recv_ns > _PATIENCE_NS:
+                self._kept.popleft()
+                self._forgot = True
+            return False
+        if last_id == position or (follows and self._kept):
+            return True
+        # One that is always behind, or always ahead, takes over in the end; so does one whose speaker is stuck.
+        waited_ns = recv_ns - (self._since_ns if self._linked else self._kept[0].recv_ns)
+        return waited_ns > _PATIENCE_NS
+
+    def take_over(self, position: int | None) -> list[Frame]:
+        """Makes the silent connection the speaker. Gives what it said beyond `position`, in the order of its ids."""
+        self.speaker, self.silent = self.silent, self.speaker
+        self._drop_repeated(position)
+        kept, self._kept = self._kept, deque()
+        return sorted(kept, key=lambda frame: frame.last_id)
+
+    def is_seamless(self, channel: str, now_ns: int, position: int | None) -> bool:
+        """Whether the silent connection can take over without a gap being stated at once.
+
+        Where ids are contiguous they tell what is missing as soon as the next message comes. Elsewhere the two
+        connections must be known to overlap, or have lived side by side for long enough.
+        """
+        self._drop_repeated(position)
+        counted = channel not in _KINDS or _KINDS[channel].contiguous
+        side_by_side = self._linked or now_ns - self._since_ns > _PATIENCE_NS
+        return counted or (side_by_side and not self._forgot)
+
+    def _drop_repeated(self, position: int | None) -> None:
+        while position is not None and self._kept and self._kept[0].last_id <= position:
+            self._kept.popleft()
+            self.repeated += 1
+            self._linked = True
+
+
+def _span(message: Message, *, futures: bool) -> tuple[int | None, int]:
+    """The id that a message follows on, None where ids do not tell, and its last id."""
+    if isinstance(message, DepthUpdate):
+        return message.pu if futures else message.U - 1, message.u
+    kind = _KINDS[message.channel]
+    ident = kind.ident(message)
+    return ident - 1 if kind.contiguous else None, ident

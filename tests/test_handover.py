@@ -1,0 +1,263 @@
+"""Two connections for the same streams: every id once and in order, whatever their lag, their cuts and their deaths."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from collector.clock import ManualClock
+from collector.core.batch import Batch
+from collector.core.decode import AggTrade
+from collector.core.inputs import SessionStarted
+from collector.handover import Handover
+from collector.recorder import LiveMarket, Recorder
+from collector.replay import Replay
+from collector.sources.capture import CaptureWriter
+from collector.sources.feed import Stream
+
+SYMBOL, START_NS = "BTCUSDT", 1_770_000_000 * 10**9
+SPAN_MS, NEVER = 10_000, 30_000
+CHANNELS = {"depth": "depth", "aggTrade": "trades", "bookTicker": "book_ticker"}
+TABLES = {"depth": "diffs", "aggTrade": "trades", "bookTicker": "book_ticker"}
+IDS = {"diffs": "last_id", "trades": "agg_trade_id", "book_ticker": "update_id"}
+compact = json.JSONEncoder(separators=(",", ":")).encode  # as exchanges write
+
+
+class Line(NamedTuple):
+    """A connection of the exchange: from when to when, how late, and at which phase it cuts depth messages."""
+
+    number: int
+    begin_ms: int
+    end_ms: int
+    lag_ms: int
+    phase_ms: int
+
+
+def depth_frames(line: Line, futures: bool) -> list[tuple[int, int, str]]:
+    """(arrival, connection, text): one update each 10 ms, with ids of its millisecond, in messages of 100 ms."""
+    frames = []
+    last = None
+    for end in range(line.phase_ms + 100, SPAN_MS, 100):
+        ids = [update for update in range(end - 100, end) if update % 10 == 0 and update > 0]
+        begin, last = last, ids[-1]
+        if line.begin_ms <= end <= line.end_ms - line.lag_ms:
+            link = begin if begin is not None else ids[0] - 1
+            body = {"e": "depthUpdate", "E": end, "s": SYMBOL, "U": ids[0] if futures else link + 1, "u": ids[-1]}
+            body |= {"T": end, "pu": link} if futures else {}
+            frames.append((end + line.lag_ms, line.number, compact({**body, "b": [["1.5", "2"]], "a": []})))
+    return frames
+
+
+def tick_frames(line: Line, channel: str) -> list[tuple[int, int, str]]:
+    """The same of a stream with one id a message; ids of bookTicker have holes."""
+    frames = []
+    for number, at in enumerate(range(50, SPAN_MS, 70), start=1):
+        if line.begin_ms <= at <= line.end_ms - line.lag_ms:
+            if channel == "aggTrade":
+                body: dict[str, Any] = {"e": channel, "E": at, "s": SYMBOL, "a": number, "p": "1.5", "q": "2"}
+                body |= {"f": number, "l": number, "T": at, "m": True}
+            else:
+                body = {"u": number * 7, "s": SYMBOL, "b": "1.5", "B": "2", "a": "1.6", "A": "3"}
+            frames.append((at + line.lag_ms, line.number, compact(body)))
+    return frames
+
+
+def frames_of(line: Line, channel: str, futures: bool) -> list[tuple[int, int, str]]:
+    return depth_frames(line, futures) if channel == "depth" else tick_frames(line, channel)
+
+
+class Run:
+    """One market, one stream, an old connection and a new one."""
+
+    def __init__(self, channel: str, *, futures: bool, capture: CaptureWriter | None = None) -> None:
+        self.channel = channel
+        self.futures = futures
+        exchange = "binanceusdm" if futures else "binance"
+        session = SessionStarted(exchange=exchange, symbol=SYMBOL, futures=futures, channels=(CHANNELS[channel],))
+        names = {table: f"btcusdt@{one}" for one, table in CHANNELS.items()}
+        self.live = LiveMarket(session, SYMBOL, names, START_NS, capture)
+        self.recorder = Recorder({SYMBOL: self.live}, lambda symbol, reason: None)
+        self.batches: list[Batch] = []
+        self.stream = (Stream(SYMBOL, channel, f"btcusdt@{channel}"),)
+
+    def at(self, ms: int) -> int:
+        return START_NS + ms * 1_000_000
+
+    def play(self, old: Line, new: Line, *, look_ms: int = 1000) -> None:
+        """Everything in the order of receipt; the old connection is closed once the new one has taken over."""
+        events: list[tuple[int, int, str]] = [(0, 0, "open old"), (new.begin_ms, 0, "open new")]
+        events += [(line.end_ms, 3, f"end {line.number}") for line in (old, new) if line.end_ms < SPAN_MS]
+        events += [(ms, 2, "look") for ms in range(new.begin_ms + look_ms, SPAN_MS, look_ms)]
+        for line in (old, new):
+            frames = frames_of(line, self.channel, self.futures)
+            events += [(at, 1, f"{number} {text}") for at, number, text in frames]
+        gone: set[int] = set()
+        for ms, _, what in sorted(events, key=lambda event: event[:2]):
+            now_ns, word = self.at(ms), what.split()[0]
+            if what == "open old":
+                self.recorder.opened(now_ns, 1, self.stream)
+            elif what == "open new":
+                self.recorder.opened(now_ns, 2, self.stream, None if 1 in gone else 1)
+            elif what == "look":
+                self.batches += self.live.drain()
+                if {1, 2}.isdisjoint(gone) and self.recorder.handed_over(2):
+                    gone.add(1)
+                    self.recorder.closed(now_ns, 1, self.stream, "rotated")
+            elif word == "end":
+                number = int(what.split()[1])
+                if number not in gone:
+                    gone.add(number)
+                    self.recorder.closed(now_ns, number, self.stream, "disconnect")
+            elif int(word) not in gone:
+                self.recorder.frame(now_ns, int(word), what.partition(" ")[2])
+        self.recorder.stop(self.at(SPAN_MS), "stopped")
+        self.batches += self.live.drain()
+
+    def column(self, table: str, name: str) -> list[Any]:
+        return [value for batch in self.batches if batch.table == table for value in list(batch.columns[name])]
+
+    @property
+    def ids(self) -> list[int]:
+        table = TABLES[self.channel]
+        return [int(one) for one in self.column(table, IDS[table])]
+
+    def check(self, gaps: bool) -> None:
+        """Ids rise, so that none is there twice, and nothing is missing but what a gap tells of."""
+        ids = self.ids
+        assert ids == sorted(set(ids))
+        stated = list(zip(self.column("gaps", "from_id"), self.column("gaps", "to_id"), strict=True))
+        if not gaps:
+            assert stated == []
+        if self.channel == "depth":
+            first = self.column("diffs", "prev_id" if self.futures else "first_id")
+            links = [one if self.futures else one - 1 for one in first]
+        else:
+            step = 1 if self.channel == "aggTrade" else 7
+            links = [one - step for one in ids]
+        for previous, link in zip(ids, links[1:], strict=False):
+            if link > previous:
+                assert any(low <= previous + 1 and (high or link) >= link for low, high in stated), (previous, link)
+
+
+channels = st.sampled_from(sorted(CHANNELS))
+lags_ms, phases_ms = st.integers(0, 1500), st.integers(0, 9).map(lambda tenth: tenth * 10)
+
+
+@settings(max_examples=40, deadline=None)
+@given(channels, st.booleans(), lags_ms, lags_ms, phases_ms, phases_ms, st.integers(3000, 6000))
+def test_a_replacement_leaves_no_hole_and_nothing_twice(
+    channel: str, futures: bool, old_lag: int, new_lag: int, old_phase: int, new_phase: int, begin: int
+) -> None:
+    run = Run(channel, futures=futures)
+    run.play(Line(1, 0, NEVER, old_lag, old_phase), Line(2, begin, NEVER, new_lag, new_phase))
+    run.check(gaps=False)
+    if channel == "depth":
+        connections = [int(one) for one in run.column("diffs", "connection")]
+        assert connections == sorted(connections)
+        assert set(connections) == {1, 2}
+    kinds = run.column("events", "kind")
+    assert kinds.count("opened") == 2
+    assert kinds.count("closed") == kinds.count("rotated") == 1
+    assert len(kinds) <= 7
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    channels,
+    st.booleans(),
+    lags_ms,
+    lags_ms,
+    phases_ms,
+    st.integers(3000, 6000),
+    st.integers(0, 3000),
+    st.sampled_from([1, 2]),
+)
+def test_whichever_dies_meanwhile(
+    channel: str, futures: bool, old_lag: int, new_lag: int, phase: int, begin: int, later: int, dying: int
+) -> None:
+    ends = {1: NEVER, 2: NEVER, dying: begin + later}
+    old, new = Line(1, 0, ends[1], old_lag, 0), Line(2, begin, ends[2], new_lag, phase)
+    run = Run(channel, futures=futures)
+    run.play(old, new, look_ms=5000)  # so that both live when one dies
+    # The new connection says what happened from `begin` on: without a hole if the old one said all until then.
+    # Where ids have holes that mean nothing, both must have said the same to prove it.
+    seamless = dying == 2 or later > old_lag + 100 + (new_lag if channel == "bookTicker" else 0)
+    run.check(gaps=not seamless)
+    assert max(run.column(TABLES[channel], "recv_ns")) > run.at(SPAN_MS - 300), "it goes on"
+
+
+def test_an_old_connection_that_is_stuck_does_not_hold_up_the_new_one() -> None:
+    run = Run("depth", futures=True)
+    run.play(Line(1, 0, NEVER, 0, 0)._replace(end_ms=2000), Line(2, 5000, NEVER, 0, 0))
+    run.check(gaps=True)
+
+
+@pytest.mark.parametrize("channel", sorted(CHANNELS))
+@pytest.mark.parametrize("lags", [(0, 0), (300, 0), (0, 300)])
+def test_a_replay_gives_the_same_rows(channel: str, lags: tuple[int, int], tmp_path: Path) -> None:
+    capture = CaptureWriter(tmp_path, "binanceusdm", SYMBOL, ManualClock(START_NS))
+    run = Run(channel, futures=True, capture=capture)
+    run.play(Line(1, 0, NEVER, lags[0], 0), Line(2, 4000, NEVER, lags[1], 40))
+    run.live.close()
+    again = Run(channel, futures=True)
+    again.batches.clear()
+    replay = Replay(run.live.market.session, (), lambda exchange, symbol, batches: again.batches.extend(batches))
+    replay.run(sorted(tmp_path.glob("*.zst")))
+    tables = ("diffs", "trades", "book_ticker", "depth", "gaps", "events")
+    names = {batch.table: list(batch.columns) for batch in run.batches if batch.table in tables}
+    assert TABLES[channel] in names
+    for table, columns in names.items():
+        for name in columns:
+            if not name.endswith(("price", "quantity", "buckets")):
+                assert [str(one) for one in run.column(table, name)] == [str(one) for one in again.column(table, name)]
+
+
+def test_a_new_count_on_the_new_connection_is_a_gap_and_goes_on() -> None:
+    run = Run("aggTrade", futures=True)
+    old, new = Line(1, 0, NEVER, 0, 0), Line(2, 4000, NEVER, 0, 0)
+    run.recorder.opened(run.at(0), 1, run.stream)
+    for at, _, text in tick_frames(old, "aggTrade")[:50]:
+        body = json.loads(text)
+        run.recorder.frame(run.at(at), 1, compact({**body, "a": body["a"] + 100_000}))
+    run.recorder.opened(run.at(4000), 2, run.stream, 1)
+    for at, _, text in tick_frames(new, "aggTrade"):
+        run.recorder.frame(run.at(at), 2, text)
+    run.batches += run.live.drain()
+    assert run.column("gaps", "reason")[0] == "ids restarted"
+    assert run.ids[:50] == list(range(100_001, 100_051))
+    anew = run.ids[50:]
+    assert anew == list(range(anew[0], anew[0] + len(anew)))
+    assert len(anew) > 50, "what comes within two seconds may pass for a repetition"
+
+
+def trade(number: int) -> tuple[AggTrade, str]:
+    return AggTrade(E=1, s=SYMBOL, a=number, p="1", q="1", f=1, l=1, T=1, m=True), ""
+
+
+def test_the_new_one_speaks_once_it_is_level_and_the_old_one_is_a_reserve_from_then_on() -> None:
+    handover = Handover(1, 2, 0, futures=True)
+    assert not handover.offer(1, *trade(12), 10), "11 is yet to come from the old one"
+    assert not handover.offer(2, *trade(13), 11), "so is 12"
+    assert not handover.offer(3, *trade(14), 18)
+    assert handover.repeated == 3
+    assert not handover.offer(4, *trade(15), 18), "taking over now would be a step back in time"
+    assert handover.offer(5, *trade(18), 18)
+    assert handover.take_over(18) == []
+    assert (handover.speaker, handover.silent, handover.repeated) == (2, 1, 5)
+    assert not handover.offer(6, *trade(19), 18)
+    assert not handover.offer(7, *trade(20), 18)
+    assert [frame.last_id for frame in handover.take_over(19)] == [20], "the new one died after 19"
+
+
+def test_what_comes_twice_does_not_reach_the_market() -> None:
+    run = Run("aggTrade", futures=True)
+    run.play(Line(1, 0, NEVER, 0, 0), Line(2, 4000, NEVER, 0, 0))
+    assert not [kind for kind in run.live.market.counts if kind.endswith("duplicates")]
+    details = [str(one) for one in run.column("events", "detail")]
+    (told,) = [one for one in details if "took over" in one]
+    assert 10 <= int(told.split("; ")[1].split()[0]) <= 16, "a second of it"
