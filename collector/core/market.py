@@ -129,7 +129,9 @@ class Market:
 
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
-        wanted, self._depth.wanted = self._depth.wanted, None
+        wanted = self._depth.wanted
+        if wanted is not None:
+            self._depth.wanted = None
         return wanted
 
     def connection(self, channel: str) -> int | None:
@@ -142,7 +144,10 @@ class Market:
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
-        self._advance(recv_ns)
+        if self._now_ns < recv_ns < self._epochs.end_ns:
+            self._now_ns = recv_ns
+        else:
+            self._advance(recv_ns)
         channel = message.channel
         connection = self._connections.get(channel) or 0
         if isinstance(message, DepthUpdate):
