@@ -175,7 +175,7 @@ def _uniform_places(text: bytes, count: int, closings: bytes) -> list[int] | Non
     """
     data = np.frombuffer(text, np.uint8)
     points, quotes = data == _DOT, data == _QUOTE
-    if b'""' in text or (quotes[:-1] & points[1:]).any():
+    if (quotes[:-1] & (quotes | points)[1:]).any():
         return None
     expected = 0
     places = []
