@@ -194,7 +194,9 @@ class Recorder:
                 live.apply(recv_ns, Opened(connection, [channel]))
                 self._by_connection.setdefault(connection, message.s)
             live.message(recv_ns, message, text)
-        self._ask(message.s, live)
+        reason = live.market.take_wanted_anchor()
+        if reason is not None:
+            self._request_anchor(message.s, reason)
         return _stream(message.s, channel)
 
     def opened(self, now_ns: int, connection: int, streams: Sequence[Stream], replaces: int | None = None) -> None:
