@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -114,7 +114,7 @@ def _join(table: str, batches: list[Batch]) -> Batch:
 def _concatenated(columns: list[Any]) -> Column:
     first = columns[0]
     if isinstance(first, list):
-        return [value for column in columns for value in column]
+        return list(chain.from_iterable(columns))
     if isinstance(first, Fixed):
         return Fixed(np.concatenate([column.units for column in columns]), first.decimals)
     if isinstance(first, Nested):

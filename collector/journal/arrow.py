@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +92,7 @@ def _convert(parts: list[Any], field: pa.Field, rows: int) -> pa.Array:
     if first is None:
         return pa.nulls(rows, field.type)
     if isinstance(first, list):
-        return pa.array([value for part in parts for value in part], field.type)
+        return pa.array(list(chain.from_iterable(parts)), field.type)
     if isinstance(first, Nested):
         return _lists(parts, field.type)
     return pa.array(_flat(parts), field.type)
