@@ -99,9 +99,10 @@ class MarketClock:
 async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     """The live way of `collector run`: ccxt.pro's socket, tap, core, journal, deliverer, Parquet."""
     from collector.lean_pyarrow import without_pandas
-    from collector.pipeline import Pipeline, Venue
+    from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
+    from collector.venue import Venue
 
     without_pandas()  # as the command does
     never_s = 1e9
