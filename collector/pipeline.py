@@ -111,6 +111,7 @@ class Pipeline:
             return {}
         from collector.journal.deliverer import Deliverer, DeliveryLimits
         from collector.journal.errors import DiskFull, JournalError, JournalFailed
+        from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
         from storage_backends.errors import BackendError
         from storage_backends.open import open_backend
@@ -124,7 +125,7 @@ class Pipeline:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot be written to: {error}") from error
         try:
             self._journal = Journal.open(
-                settings.data_dir / "journal.sqlite", max_bytes=settings.journal_max_bytes, clock=self._clock
+                settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
             )
         except (JournalFailed, DiskFull) as error:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
