@@ -236,8 +236,8 @@ class Pipeline:
             self._shown_epoch = max(row.epoch for _, row in rows)
             now_ns = self._clock.now_ns()
             if len(live) > FEW:
-                newest = max(row.epoch for _, row in rows)
-                self._say(summary_line([row for _, row in rows], now_ns / 1e9 - newest, frames - self._frames))
+                late_s = now_ns / 1e9 - self._shown_epoch
+                self._say(summary_line([row for _, row in rows], late_s, frames - self._frames))
             else:
                 for name, row in rows:
                     self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
