@@ -102,7 +102,6 @@ async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
-    from collector.venue import Venue
 
     without_pandas()  # as the command does
     never_s = 1e9
@@ -132,7 +131,7 @@ async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     )
     clock = MarketClock(plan["event_ms"])
     pipeline = Pipeline(settings, clock, say=lambda _: None)
-    (venue,) = (one for one in vars(pipeline)["_venues"] if isinstance(one, Venue))
+    (venue,) = pipeline.venues
     clock.count = lambda: venue.recorder.frames
     meter = Meter(len(plan["ids"]), clock.count)
 

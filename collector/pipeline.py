@@ -46,10 +46,11 @@ class Pipeline:
     """A live run from start to exit code. `run` may be called once."""
 
     def __init__(self, settings: RunSettings, clock: Clock, say: Callable[[str], None] = click.echo) -> None:
+        self.venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
+        """One an exchange, in the order of the settings."""
         self._settings = settings
         self._clock = clock
         self._say = say
-        self._venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
         self._failed = False
@@ -82,7 +83,7 @@ class Pipeline:
             await self._start_venues()
             if self._stop.is_set():
                 return
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.begin(self._resumes(venue, resumes))
             self._note_set_aside()
             if self._deliverer is not None:
@@ -94,7 +95,7 @@ class Pipeline:
             # the cost of a message.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
-            feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._venues]
+            feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
             await self._collect(feeds)
         except MachineFailed:
             self._failed = True
@@ -143,7 +144,7 @@ class Pipeline:
 
     async def _start_venues(self) -> None:
         """Starts every feed; a stop signal meanwhile ends the wait."""
-        starting: asyncio.Future[Any] = asyncio.gather(*(venue.start() for venue in self._venues))
+        starting: asyncio.Future[Any] = asyncio.gather(*(venue.start() for venue in self.venues))
         stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -182,12 +183,12 @@ class Pipeline:
             path, why = self._journal.set_aside
             text = f"the journal could not be read ({why}) and was set aside as {path}"
             log.error("%s", text)
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.recorder.event(self._clock.now_ns(), None, "journal_set_aside", text)
 
     def _announce(self) -> None:
         settings = self._settings
-        count = sum(len(venue.markets) for venue in self._venues)
+        count = sum(len(venue.markets) for venue in self.venues)
         where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
         what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
         self._say(f"collecting {what}; storing: {where}")
@@ -215,7 +216,7 @@ class Pipeline:
 
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
-        for venue in self._venues:
+        for venue in self.venues:
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
         step_ns = self._clock.wall_step_ns()
@@ -223,15 +224,15 @@ class Pipeline:
             log.warning(
                 "the wall clock stepped by %.3f s; stamps go on by the old one", (step_ns - self._wall_step_ns) / 1e9
             )
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
             self._wall_step_ns = step_ns
         self._show()
 
     def _show(self) -> None:
-        live = [(live, live.market.latest) for venue in self._venues for live in venue.markets.values()]
+        live = [(live, live.market.latest) for venue in self.venues for live in venue.markets.values()]
         rows = [(one.name, row) for one, row in live if row is not None and row.epoch > self._shown_epoch]
-        frames = sum(venue.recorder.frames for venue in self._venues)
+        frames = sum(venue.recorder.frames for venue in self.venues)
         if rows:
             self._shown_epoch = max(row.epoch for _, row in rows)
             now_ns = self._clock.now_ns()
@@ -247,7 +248,7 @@ class Pipeline:
         """Puts every row since the last commit, and what each market remembers, into the journal at once."""
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
-        for venue in self._venues:
+        for venue in self.venues:
             for symbol, live in venue.markets.items():
                 market = Market(venue.exchange, symbol)
                 rows += [(market, batch) for batch in live.drain()]
@@ -285,11 +286,11 @@ class Pipeline:
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""
-        paths = {live.capture_path for venue in self._venues for live in venue.markets.values()}
+        paths = {live.capture_path for venue in self.venues for live in venue.markets.values()}
         return {path for path in paths if path is not None}
 
     def _live(self, market: Market) -> LiveMarket:
-        return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
+        return next(venue.markets[market.symbol] for venue in self.venues if venue.exchange == market.exchange)
 
     def _ended(self, task: asyncio.Future[None]) -> None:
         """A task came to an end by itself, which only a failure of the machine or a bug can do."""
@@ -312,7 +313,7 @@ class Pipeline:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self._venues:
+        for venue in self.venues:
             if venue.exchange == market.exchange and market.symbol in venue.markets:
                 venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
 
@@ -327,7 +328,7 @@ class Pipeline:
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
         now_ns = self._clock.now_ns()
-        for venue in self._venues:
+        for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
         for task in feeds:
             task.cancel()
@@ -338,7 +339,7 @@ class Pipeline:
             self._housekeeping.over_budget = False
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
-        await asyncio.gather(*(venue.feed.close() for venue in self._venues))
+        await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         try:
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
@@ -348,7 +349,7 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
-            for venue in self._venues:
+            for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()
             if self._journal is not None:
@@ -383,6 +384,6 @@ class Pipeline:
         )
 
     def _note(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:
-        for venue in self._venues:
+        for venue in self.venues:
             if market is None or market.exchange == venue.exchange:
                 venue.recorder.event(max(now_ns, self._clock.now_ns()), market and market.symbol, kind, detail)
