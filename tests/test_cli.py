@@ -108,6 +108,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["replay", "missing.gz"], ["missing.gz"]),
         (["replay", "."], ["."]),
         (["verify", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["verify", "--from", "2026-01-02", "--to", "2026-01-01"], ["--from", "--to"]),
         (["gaps", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["stats", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["book", "--data-dir", "missing", "--at", "2026-01-01"], ["--data-dir", "missing"]),

@@ -42,6 +42,8 @@ def verify(
     Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
     that contradicts the exchange.
     """
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
     store = open_store(backend, data_dir)
     with store_errors():
         markets = select_markets(store, exchange, symbol)
