@@ -1,16 +1,20 @@
-"""Depth messages per CPU-second from a saturated socket, beside ccxt.pro and cryptofeed in the same run.
+"""Depth messages per CPU-second from a saturated socket, beside ccxt.pro, cryptofeed and a bare loop in the same run.
 
     python benchmarks/ingest.py [--messages N] [--rounds N] [--cryptofeed-python PATH] [--json]
 
 The stream is the July USDⓈ-M capture in a loop (see `ingest_stream.py`), sent over loopback as fast as the client
 reads: the regime is saturated, where wake-ups of the event loop cost nearly nothing. Slow streams shrink all ratios.
 This project runs as `collector run` does: ccxt.pro's socket, tap, core with book, gaps, epochs and buckets, SQLite
-journal, Parquet. The peers keep a book and store nothing. The server is pinned to one core, the client to another, one
-client at a time, in turns; CPU time of the client's whole process counts, from the third message to the end, which for
-this project is everything in Parquet. Of several rounds the median counts.
+journal, Parquet; and once more with nothing behind the journal. The peers keep a book and store nothing. The server is
+pinned to one core, the client to another, one client at a time, in turns; CPU time of the client's whole process
+counts, from the third message to the end, which for this project is everything in Parquet. Of several rounds the median
+counts.
 
 cryptofeed is measured where it can be imported: by this Python, or by that of --cryptofeed-python.
 Exit code 1: what this project stored is not what was sent.
+
+--json prints one object: `ratios` (messages per CPU-second of this project over those of `ccxt`, `cryptofeed` and
+`bare`; null for one that was not measured).
 """
 
 from __future__ import annotations
@@ -29,7 +33,11 @@ from typing import Any
 HERE = Path(__file__).parent
 CAPTURES = Path(os.environ.get("CAPTURE_DIR", HERE.parent / "../shared/data"))
 FILES = ("usdm_btcusdt_20240718.gz", "usdm_btcusdt_20240719.gz")
-PEERS = {"ccxt": "stock ccxt.pro, watch_order_book", "cryptofeed": "cryptofeed, deltas to dict"}
+PEERS = {
+    "ccxt": "stock ccxt.pro, watch_order_book",
+    "cryptofeed": "cryptofeed, deltas to dict",
+    "bare": "bare aiohttp, orjson and dicts",
+}
 REACH = {"ccxt": 2.5, "cryptofeed": 3.0}
 _READY_S = 120.0
 _CLIENT_S = 300.0
@@ -73,23 +81,34 @@ def measure(name: str, python: str, plan: Path, core: int) -> dict[str, Any]:
 
 
 def wrongs(figures: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What the collector's store lacks."""
+    """What the collector's store, or its journal, lacks."""
     seconds = (max(plan["event_ms"]) - plan["event_ms"][0]) // 1000
     found = []
     if figures["diffs"] != len(plan["ids"]):
         found.append(f"{figures['diffs']} diffs are stored of {len(plan['ids'])}")
     if figures["gaps"]:
         found.append(f"{figures['gaps']} gaps")
-    if figures["depth"] < seconds or figures["valid"] < seconds - 2:
-        found.append(f"{figures['valid']} valid of {figures['depth']} epochs in {seconds} s")
+    valid = figures.get("valid", figures["depth"])
+    if figures["depth"] < seconds or valid < seconds - 2:
+        found.append(f"{valid} valid of {figures['depth']} epochs in {seconds} s")
     return found
+
+
+def ratios(median: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """How many times the messages of each peer this project takes in a CPU-second."""
+    ours = median["collector"]["per_cpu_s"]
+    return {name: round(ours / median[name]["per_cpu_s"], 3) if name in median else None for name in PEERS}
 
 
 def table(median: dict[str, dict[str, Any]], rounds: dict[str, list[float]]) -> str:
     """The results for people."""
-    ours = median["collector"]
     lines = [f"{'':<52}{'msg/CPU-s':>10}{'µs/msg':>8}{'wall s':>8}{'peak MB':>9}   rounds"]
-    names = {"collector": "this project: book, epochs, journal, Parquet"} | PEERS
+    ours = {
+        "collector": "this project: book, epochs, journal, Parquet",
+        "journal": "this project, to the journal only",
+    }
+    names = ours | PEERS
+    hint = " (see --cryptofeed-python)"
     for name, label in names.items():
         if name in median:
             one = median[name]
@@ -99,18 +118,19 @@ def table(median: dict[str, dict[str, Any]], rounds: dict[str, list[float]]) -> 
                 f"{one['peak_mb']:>9.0f}   {spread}"
             )
         else:
-            lines.append(f"{label:<52}not installed here: not measured (see --cryptofeed-python)")
-    for name, label in PEERS.items():
-        if name in median:
-            ratio = ours["per_cpu_s"] / median[name]["per_cpu_s"]
-            verdict = "reached" if ratio >= REACH[name] else "NOT reached"
-            lines.append(f"ratio to {label}: {ratio:.2f} (reach {REACH[name]}: {verdict})")
+            lines.append(f"{label:<52}not installed here: not measured{hint if name == 'cryptofeed' else ''}")
+    for name, ratio in ratios(median).items():
+        if ratio is not None:
+            line = f"ratio to {PEERS[name]}: {ratio:.2f}"
+            if name in REACH:
+                line += f" (reach {REACH[name]}: {'reached' if ratio >= REACH[name] else 'NOT reached'})"
+            lines.append(line)
     return "\n".join(lines)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--messages", type=int, default=60_000, help="messages a client takes")
+    parser.add_argument("--messages", type=int, default=120_000, help="messages a client takes")
     parser.add_argument("--rounds", type=int, default=3, help="times that each client is measured")
     parser.add_argument("--cryptofeed-python", default=sys.executable, help="a Python that has cryptofeed")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
@@ -118,9 +138,11 @@ def main() -> int:
     captures = [CAPTURES / name for name in FILES]
     if not all(path.exists() for path in captures):
         raise SystemExit(f"no {' and '.join(FILES)} in {CAPTURES}; set CAPTURE_DIR to the folder of real captures")
-    pythons = {"collector": sys.executable, "ccxt": sys.executable}
+    pythons = dict.fromkeys(("collector", "journal", "ccxt"), sys.executable)
     if can_import(chosen.cryptofeed_python, "cryptofeed"):
         pythons["cryptofeed"] = chosen.cryptofeed_python
+    if can_import(sys.executable, "orjson"):
+        pythons["bare"] = sys.executable
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         plan_file = Path(folder) / "plan.json"
@@ -139,9 +161,9 @@ def main() -> int:
         name: min(several, key=lambda one: abs(one["per_cpu_s"] - statistics.median_low(rounds[name])))
         for name, several in results.items()
     }
-    wrong = [text for one in results["collector"] for text in wrongs(one, plan)]
+    wrong = [text for name in ("collector", "journal") for one in results[name] for text in wrongs(one, plan)]
     if chosen.json:
-        print(json.dumps({"median": median, "rounds": rounds, "wrong": wrong}))
+        print(json.dumps({"ratios": ratios(median)}))
     else:
         ours = median["collector"]
         print(

@@ -1,10 +1,11 @@
 """The systems that the ingest benchmark compares, each in a process of its own.
 
-    python benchmarks/ingest_clients.py collector|ccxt|cryptofeed PLAN FOLDER
+    python benchmarks/ingest_clients.py collector|journal|ccxt|cryptofeed|bare PLAN FOLDER
 
 PLAN is what `ingest_server.py` wrote. Prints one JSON line: CPU seconds of the whole process from the third message to
 the end, wall seconds, peak memory, and what was checked. The end is the last message in the book, for the collector
-everything in Parquet. Imports happen in the functions: cryptofeed may live in another environment.
+everything in Parquet, for `journal` everything in the journal. Imports happen in the functions: cryptofeed may live in
+another environment.
 """
 
 from __future__ import annotations
@@ -78,19 +79,18 @@ class MarketClock:
     """The market's time: the event time of the message that comes next.
 
     At full speed a second of the market passes in milliseconds. By this clock epochs close as often for each message as
-    they do live; the pipeline's own waits are real seconds all the same.
+    they do live; the pipeline's own waits are real seconds all the same. Like a real clock it never gives a time twice:
+    inputs of one time make a market settle each by itself.
     """
 
     def __init__(self, event_ms: list[int]) -> None:
-        stamps, latest = [], 0
-        for one in event_ms:
-            latest = max(latest, one * 1_000_000)
-            stamps.append(latest)
-        self._stamps = [*stamps, latest]
+        self._stamps = [one * 1_000_000 for one in (*event_ms, event_ms[-1])]
+        self._latest = 0
         self.count: Callable[[], int] = lambda: 0
 
     def now_ns(self) -> int:
-        return self._stamps[self.count()]
+        self._latest = max(self._latest + 1, self._stamps[self.count()])
+        return self._latest
 
     def wall_step_ns(self) -> int:
         return 0
@@ -98,8 +98,33 @@ class MarketClock:
 
 async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     """The live way of `collector run`: ccxt.pro's socket, tap, core, journal, deliverer, Parquet."""
+    return await _run_pipeline(plan, folder) | _stored(folder)
+
+
+async def run_journal(plan: dict[str, Any], folder: Path) -> dict[str, float]:
+    """The same with a deliverer that never delivers."""
+    from collector.clock import SystemClock
+    from collector.journal import deliverer
+    from collector.journal.journal import Journal
+
+    class Idle(deliverer.Deliverer):
+        def step(self, **_: Any) -> int:
+            return 0
+
+        def drain(self, deadline_ns: int) -> bool:
+            return False
+
+    deliverer.Deliverer = Idle  # type: ignore[misc]
+    figures = await _run_pipeline(plan, folder)
+    journal = Journal.open(folder / "journal.sqlite", clock=SystemClock())
+    waiting = {group.table: group.rows for group in journal.groups()}
+    journal.close()
+    return figures | {table: waiting.get(table, 0) for table in ("diffs", "depth", "gaps")}
+
+
+async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     from collector.lean_pyarrow import without_pandas
-    from collector.pipeline import Pipeline, Venue
+    from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
 
@@ -131,7 +156,7 @@ async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     )
     clock = MarketClock(plan["event_ms"])
     pipeline = Pipeline(settings, clock, say=lambda _: None)
-    (venue,) = (one for one in vars(pipeline)["_venues"] if isinstance(one, Venue))
+    (venue,) = pipeline.venues
     clock.count = lambda: venue.recorder.frames
     meter = Meter(len(plan["ids"]), clock.count)
 
@@ -142,7 +167,7 @@ async def run_collector(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     ending = asyncio.create_task(stop_at_the_end())
     await pipeline.run()
     await ending
-    return meter.stop() | _stored(folder)
+    return meter.stop()
 
 
 def _stored(folder: Path) -> dict[str, int]:
@@ -250,7 +275,55 @@ async def run_cryptofeed(plan: dict[str, Any], _: Path) -> dict[str, float]:
     return meter.stop() | {"deltas": deltas}
 
 
-CLIENTS = {"collector": run_collector, "ccxt": run_ccxt, "cryptofeed": run_cryptofeed}
+async def run_bare(plan: dict[str, Any], _: Path) -> dict[str, float]:
+    """The least that keeps a book: aiohttp, orjson, two dicts by the text of the price, a look at `pu`."""
+    import aiohttp
+    import orjson
+
+    root = f"127.0.0.1:{plan['port']}"
+    ids, position = plan["ids"], 0
+    bids: dict[str, str] = {}
+    asks: dict[str, str] = {}
+    meter = Meter(len(ids), lambda: position)
+
+    async def follow(session: aiohttp.ClientSession) -> None:
+        nonlocal position
+        last = -1
+        async with session.ws_connect(f"ws://{root}/stream?streams=btcusdt@depth@100ms", compress=0) as socket:
+            async for frame in socket:
+                diff = orjson.loads(frame.data)["data"]
+                if last < 0:
+                    async with session.get(f"http://{root}/fapi/v1/depth?symbol=BTCUSDT&limit=1000") as answer:
+                        snapshot = orjson.loads(await answer.read())
+                    bids.update(snapshot["bids"])
+                    asks.update(snapshot["asks"])
+                elif diff["pu"] != last:
+                    raise ValueError("a message is missing")
+                last = diff["u"]
+                for side, levels in ((bids, diff["b"]), (asks, diff["a"])):
+                    for price, quantity in levels:
+                        if float(quantity):
+                            side[price] = quantity
+                        else:
+                            side.pop(price, None)
+                position += 1
+                if position == len(ids):
+                    return
+
+    async with aiohttp.ClientSession() as session:
+        following = asyncio.create_task(follow(session))
+        await asyncio.wait({following, asyncio.create_task(meter.all_taken())}, return_when=asyncio.ALL_COMPLETED)
+        following.result()
+        return meter.stop() | {"levels": len(bids) + len(asks)}
+
+
+CLIENTS = {
+    "collector": run_collector,
+    "journal": run_journal,
+    "ccxt": run_ccxt,
+    "cryptofeed": run_cryptofeed,
+    "bare": run_bare,
+}
 
 if __name__ == "__main__":
     name, plan_file, data = sys.argv[1:4]

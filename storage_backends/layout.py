@@ -122,9 +122,15 @@ def split_by_date(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]
             f"table {table.name}: {table.time} {times.min()} to {times.max()} is not a time in {table.time_unit} "
             "between 1970 and 9999"
         )
+    ascending = bool((days[1:] >= days[:-1]).all())
     for day in present:
         date = _EPOCH + dt.timedelta(days=int(day))
-        yield f"date={date.isoformat()}", rows if len(present) == 1 else rows.filter(days == day)
+        if ascending:  # as nearly always; a slice copies nothing
+            start, stop = np.searchsorted(days, day, "left"), np.searchsorted(days, day, "right")
+            part = rows.slice(start, stop - start)
+        else:
+            part = rows.filter(days == day)
+        yield f"date={date.isoformat()}", part
 
 
 def name_part(table: Table, rows: pa.Table, writer: str, content_hash: str, suffix: str = PARQUET) -> PartName:

@@ -10,8 +10,8 @@ abort the process over a damaged one; so eight bytes stand between the last page
 
 Encodings go by type, as measured on captures of USDⓈ-M perpetuals (`benchmarks/parquet_sizes.py`): ids and times are
 near their neighbours (DELTA_BINARY_PACKED); prices and quantities repeat (dictionary, with a limit that a row group
-hardly reaches); float32 buckets do neither (BYTE_STREAM_SPLIT). zstd 6 for flat rows, of which there are few bytes; 3
-where rows hold lists, since 6 would gain 2 % for half as much CPU time again.
+hardly reaches); float32 buckets do neither (BYTE_STREAM_SPLIT). zstd 6 for flat rows, of which there are few bytes; 1
+where rows hold lists, since 3 would gain 3 % for a quarter more CPU time.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _options(table: Table) -> dict[str, Any]:
             dictionary.append(path)
     return {
         "compression": "zstd",
-        "compression_level": 3 if any(pa.types.is_list(field.type) for field in table.schema) else 6,
+        "compression_level": 1 if any(pa.types.is_list(field.type) for field in table.schema) else 6,
         "use_dictionary": dictionary,
         "dictionary_pagesize_limit": _DICTIONARY_BYTES,
         "column_encoding": encodings,

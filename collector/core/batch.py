@@ -26,9 +26,12 @@ class Fixed:
     def __len__(self) -> int:
         return len(self.units)
 
-    def floats(self) -> NDArray[np.float64]:
-        """The values as float64; correctly rounded, since both operands are exact below 2**53 and 10**22."""
-        return self.units / float(10**self.decimals)
+    def floats(self, out: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+        """The values as float64, in `out` if it is given.
+
+        Correctly rounded, since both operands are exact: units below 2**53, powers of ten up to 10**22.
+        """
+        return np.divide(self.units, float(10**self.decimals), out=out)
 
 
 @dataclass(frozen=True, slots=True)

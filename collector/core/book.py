@@ -31,13 +31,12 @@ class Side(NamedTuple):
             return self
         prices = np.concatenate((self.price, price))
         quantities = np.concatenate((self.quantity, quantity))
-        order = np.argsort(prices, kind="stable")
-        prices, quantities = prices[order], quantities[order]
-        keep = np.empty(len(prices), bool)
-        keep[-1] = True
-        np.not_equal(prices[1:], prices[:-1], out=keep[:-1])
-        keep &= quantities != 0
-        return Side(prices[keep], quantities[keep])
+        order = prices.argsort(kind="stable")
+        # `take` and `compress` cost half of what indexing with an array costs.
+        prices, quantities = prices.take(order), quantities.take(order)
+        keep = quantities != 0
+        keep[:-1] &= prices[1:] != prices[:-1]
+        return Side(prices.compress(keep), quantities.compress(keep))
 
     def between(self, low: int, high: int) -> Side:
         """The levels with low ≤ price ≤ high."""

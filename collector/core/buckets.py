@@ -8,14 +8,14 @@ sum of price * quantity over the levels of that index. Sums are made in integers
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import accumulate
 from math import log
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Side
-from collector.core.decimals import Ints
 
 Reference = Literal["best", "mid"]
 
@@ -46,11 +46,11 @@ def bid_buckets(book: Book, grid: Grid) -> Buckets | None:
     reference = _reference(book, grid, book.best_bid)
     if reference is None:
         return None
-    edges = np.floor(reference * _ratios(grid.step, grid.steps)[0]).astype(np.int64)
-    ends = np.searchsorted(book.bids.price, edges, "right")  # levels at or below each edge; edges fall
-    sums = _sums(book.bids, ends[1:], ends[:-1])
-    values = _quote(sums, book)
-    values[edges[1:] + 1 < book.bid_floor] = np.nan
+    edges = (reference * _ratios(grid.step, grid.steps)[0]).astype(np.int64)  # rounded down; they fall
+    totals = _totals(book.bids, book.bids.price.searchsorted(edges, "right"))  # of the levels at or below each edge
+    values = _quote(totals[:-1] - totals[1:], book)
+    if edges[-1] + 1 < book.bid_floor:
+        values[edges[1:] + 1 < book.bid_floor] = np.nan
     known = 1.0 if book.bid_floor <= WHOLE_FLOOR else log(reference / book.bid_floor) / (grid.step * grid.steps)
     return Buckets(values, min(1.0, max(0.0, known)))
 
@@ -61,11 +61,11 @@ def ask_buckets(book: Book, grid: Grid) -> Buckets | None:
     if reference is None:
         return None
     reach = np.minimum(reference * _ratios(grid.step, grid.steps)[1], float(WHOLE_CEILING))
-    edges = np.ceil(reach).astype(np.int64)
-    ends = np.searchsorted(book.asks.price, edges, "left")  # levels below each edge; edges rise
-    sums = _sums(book.asks, ends[:-1], ends[1:])
-    values = _quote(sums, book)
-    values[edges[1:] - 1 > book.ask_ceiling] = np.nan
+    edges = np.ceil(reach).astype(np.int64)  # they rise
+    totals = _totals(book.asks, book.asks.price.searchsorted(edges, "left"))  # of the levels below each edge
+    values = _quote(totals[1:] - totals[:-1], book)
+    if edges[-1] - 1 > book.ask_ceiling:
+        values[edges[1:] - 1 > book.ask_ceiling] = np.nan
     known = log(max(book.ask_ceiling, 1) / reference) / (grid.step * grid.steps)
     return Buckets(values, min(1.0, max(0.0, known)))
 
@@ -78,23 +78,19 @@ def _reference(book: Book, grid: Grid, best: int | None) -> float | None:
     return None if bid is None or ask is None else (bid + ask) / 2 or None
 
 
-def _sums(side: Side, starts: NDArray[np.intp], stops: NDArray[np.intp]) -> list[int] | Ints:
-    """Exact sums of price * quantity over [start, stop) of each bucket."""
-    low, high = int(starts.min()), int(stops.max())
+def _totals(side: Side, ends: NDArray[np.intp]) -> NDArray[Any]:
+    """Exact sums of price * quantity over the levels up to each of `ends`, which rise or fall, less one constant."""
+    low, high = sorted((int(ends[0]), int(ends[-1])))
     price, quantity = side.price[low:high], side.quantity[low:high]
-    if not len(price):
-        return np.zeros(len(starts), np.int64)
-    largest = int(price.max()) * int(quantity.max()) * len(price)
-    if largest < 2**63:
-        total = np.concatenate((np.zeros(1, np.int64), np.cumsum(price * quantity)))
-        sums: Ints = total[stops - low] - total[starts - low]
-        return sums
-    wide = [0]
-    for p, q in zip(price.tolist(), quantity.tolist(), strict=True):
-        wide.append(wide[-1] + p * q)
-    return [wide[stop - low] - wide[start - low] for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+    if low == high or int(price[-1]) * int(quantity.max()) * (high - low) < 2**63:
+        totals: NDArray[Any] = np.zeros(high - low + 1, np.int64)
+        np.cumsum(price * quantity, out=totals[1:])
+    else:
+        wide = accumulate((p * q for p, q in zip(price.tolist(), quantity.tolist(), strict=True)), initial=0)
+        totals = np.array(list(wide), object)  # integers of any size
+    return totals[ends - low]
 
 
-def _quote(sums: list[int] | Ints, book: Book) -> NDArray[np.float32]:
+def _quote(sums: NDArray[Any], book: Book) -> NDArray[np.float32]:
     unit = float(10 ** (book.price_places + book.quantity_places))
-    return (np.asarray(sums, np.float64) / unit).astype(np.float32)
+    return (sums.astype(np.float64) / unit).astype(np.float32)

@@ -7,8 +7,9 @@ in sums, and give back the exchange's text as float64 after one correctly rounde
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,9 +24,10 @@ MAX_UNITS = 10**15
 
 _NUMBERS = re.compile(rb"(?:\d+(?:\.\d+)?,)*")
 _DIGITS = b"0123456789."
-_DOT, _COMMA = 46, 44
+_DOT, _QUOTE = b'."'
+_SEPARATED = bytes.maketrans(b";", b",")
 _LONG = re.compile(rb"[1-9](?:\.?\d){15,}")  # 16 digits and more, zeros at the end included
-_WIDEST = 18  # digits that always fit into an int64
+_MOST_UNITS = 10**18  # numpy makes the largest int64 of digits that do not fit into one
 _MOST_DIGITS = 15
 
 
@@ -63,12 +65,11 @@ class Decimals:
         largest = int(units.max()) if len(units) else 0
         target = self.places
         if target is None:
-            target = _fewest(units, places, 0)
-        elif places > target:
-            target = _fewest(units, places, target)
+            target = 0
         if places > target:
-            units = units // 10 ** (places - target)
+            shorter, target = _shortened(units, places, target)
             largest //= 10 ** (places - target)
+            units, places = shorter, target
         else:
             largest *= 10 ** (target - places)
         largest = max(largest, self.largest * 10 ** (target - (self.places or 0)))
@@ -92,12 +93,14 @@ def all_or_none(*kinds: Decimals) -> Iterator[None]:
         raise
 
 
-def _fewest(units: Ints, places: int, least: int) -> int:
-    """The smallest number of decimals, not below `least`, in which all `units` of 10**-places are whole."""
+def _shortened(units: Ints, places: int, least: int) -> tuple[Ints, int]:
+    """The same numbers with the fewest decimals, not below `least`, in which all of them are whole."""
     for fewer in range(least, places):
-        if not (units % 10 ** (places - fewer)).any():
-            return fewer
-    return places
+        factor = 10 ** (places - fewer)
+        shorter = units // factor  # the remainder costs numpy three times as much
+        if (shorter * factor == units).all():
+            return shorter, fewer
+    return units, places
 
 
 def parse_column(texts: Sequence[str], decimals: Decimals) -> Fixed:
@@ -106,10 +109,10 @@ def parse_column(texts: Sequence[str], decimals: Decimals) -> Fixed:
     Raises:
         BadNumber: at least one of the texts is no plain decimal, or does not fit. Nothing grew.
     """
-    joined = (",".join(texts) + ",").encode() if texts else b""
-    if joined.translate(None, _DIGITS + b","):
+    text = ('"' + '","'.join(texts) + '",').encode() if texts else b""
+    if text.translate(None, _DIGITS) != b'"",' * len(texts):
         raise BadNumber("not a plain decimal number")
-    (units,) = _parse(joined, len(texts), (decimals,))
+    (units,) = _parse(text, len(texts), (decimals,), b",")
     assert decimals.places is not None or not texts
     return Fixed(units, decimals.places or 0)
 
@@ -124,69 +127,69 @@ def parse_levels(
             Neither of the decimals grew.
     """
     chunks = [*bids, *asks]
-    shapes = b";".join(chunks).translate(None, _DIGITS).split(b";")
-    counts = np.fromiter((_count(shape) for shape in shapes), np.int32, len(chunks))
-    total = int(counts.sum())
-    joined = b",".join([chunk for chunk, count in zip(chunks, counts.tolist(), strict=True) if count])
-    text = joined.translate(None, b'[]"') + b"," if total else b""
+    text = b";".join([*chunks, b""])
+    shape = text.translate(None, _DIGITS)
+    sizes = [len(one) >> 3 for one in shape.split(b";")[:-1]]
+    if shape != b"".join([_shape(size) for size in sizes]) or len(sizes) != len(chunks):
+        raise BadNumber("levels are not a list of [price, quantity] texts")
+    if 0 in sizes:
+        text = b";".join([*(chunk for chunk, size in zip(chunks, sizes, strict=True) if size), b""])
+    counts = np.array(sizes, np.int32)
     with all_or_none(price, quantity):
-        prices, quantities = _parse(text, 2 * total, (price, quantity))
-    split = int(counts[: len(bids)].sum())
+        prices, quantities = _parse(text, 2 * sum(sizes), (price, quantity), b",]")
+    split = sum(sizes[: len(bids)])
     return (
         Levels(counts[: len(bids)], prices[:split], quantities[:split]),
         Levels(counts[len(bids) :], prices[split:], quantities[split:]),
     )
 
 
-_SHAPES: dict[int, bytes] = {}
+@lru_cache(maxsize=1024)
+def _shape(size: int) -> bytes:
+    """What a list of so many levels and a semicolon are without their digits."""
+    return b"[" + b",".join([b'["",""]'] * size) + b"];"
 
 
-def _count(shape: bytes) -> int:
-    """How many levels a list holds, from its text without digits; each level leaves `["",""]`."""
-    count = len(shape) >> 3
-    expected = _SHAPES.get(count)
-    if expected is None:
-        expected = b"[" + b",".join([b'["",""]'] * count) + b"]"
-        if count <= 5000:
-            _SHAPES[count] = expected
-    if shape != expected:
-        raise BadNumber("levels are not a list of [price, quantity] texts")
-    return count
+def _parse(text: bytes, count: int, kinds: Sequence[Decimals], closings: bytes) -> list[Ints]:
+    """`count` numbers that take turns in being of one of `kinds`.
 
-
-def _parse(joined: bytes, count: int, kinds: Iterable[Decimals]) -> list[Ints]:
-    """`count` numbers, each followed by a comma, that take turns in being of one of `kinds`.
-
-    `joined` holds nothing but digits, dots and commas.
+    Each stands in quotes, `closings` holds what follows on those of each kind, nothing but brackets, commas and
+    semicolons stands between them, and a comma or a semicolon at the end.
     """
-    kinds = tuple(kinds)
-    turns = len(kinds)
     if count == 0:
         return [np.empty(0, np.int64) for _ in kinds]
-    text = np.frombuffer(joined, np.uint8)
-    ends = np.flatnonzero(text == _COMMA)
-    if len(ends) != count:
-        raise BadNumber("not a plain decimal number")
-    widths = np.empty(count, np.int64)
-    widths[0] = ends[0]
-    np.subtract(ends[1:], ends[:-1] + 1, out=widths[1:])
-    places: list[int] = []
-    dots = 0
-    uniform = int(widths.max()) <= _WIDEST
-    for turn in range(turns):
-        first = joined[ends[turn] - widths[turn] : ends[turn]]
-        decimals = len(first) - first.index(b".") - 1 if b"." in first else 0
-        places.append(decimals)
+    places = _uniform_places(text, count // len(kinds), closings)
+    if places is not None:
+        values = np.fromstring(text.translate(_SEPARATED, b'[]".'), np.int64, sep=",")
+        if values.max() < _MOST_UNITS:
+            turns = enumerate(zip(kinds, places, strict=True))
+            return [kind.fit(np.ascontiguousarray(values[turn :: len(kinds)]), one) for turn, (kind, one) in turns]
+    return _parse_mixed(text.translate(_SEPARATED, b'[]"'), kinds)
+
+
+def _uniform_places(text: bytes, count: int, closings: bytes) -> list[int] | None:
+    """The decimals of each kind, if all `count` numbers of it have equally many and digits before them; else None.
+
+    Then dropping the points makes integers of them. Looks at all bytes at once: every point must have the same distance
+    from a closing quote of its kind.
+    """
+    data = np.frombuffer(text, np.uint8)
+    points, quotes = data == _DOT, data == _QUOTE
+    if (quotes[:-1] & (quotes | points)[1:]).any():
+        return None
+    expected = 0
+    places = []
+    for closing, first in zip(closings, text.split(b'"', 2 * len(closings))[1::2], strict=True):
+        decimals = len(first.partition(b".")[2])
+        if decimals > _MOST_DIGITS:
+            return None
         if decimals:
-            dots += count // turns
-            uniform = uniform and int(widths[turn::turns].min()) >= decimals + 2
-            uniform = uniform and bool((text[ends[turn::turns] - decimals - 1] == _DOT).all())
-        else:
-            uniform = uniform and int(widths[turn::turns].min()) >= 1
-    if uniform and joined.count(b".") == dots:
-        values = np.fromstring(joined.replace(b".", b""), np.int64, sep=",")
-        return [kind.fit(np.ascontiguousarray(values[turn::turns]), places[turn]) for turn, kind in enumerate(kinds)]
-    return _parse_mixed(joined, kinds)
+            ends = quotes[decimals + 1 : -1] & (data[decimals + 2 :] == closing)
+            if np.count_nonzero(points[: -decimals - 2] & ends) != count:
+                return None
+            expected += count
+        places.append(decimals)
+    return places if np.count_nonzero(points) == expected else None
 
 
 def _parse_mixed(joined: bytes, kinds: Sequence[Decimals]) -> list[Ints]:

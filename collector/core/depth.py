@@ -86,18 +86,20 @@ class Depth:
         link = depth_link(message, futures=self._futures)
         entry = DiffEntry(recv_ns, connection, link, message, text)
         verdict = self._sequencer.judge(link + 1, message.u, event_time_ms(message.E), recv_ns)
-        if verdict is Verdict.DUPLICATE:
+        if verdict is Verdict.NEXT:
+            if self.last_message is None and self.book is None:
+                self.wanted = self.wanted or "first"
+        elif verdict is Verdict.DUPLICATE:
             self._records.counts["diffs duplicates"] += 1
             return
-        self.last_recv_ns = recv_ns
-        if verdict is Verdict.LATE:
+        elif verdict is Verdict.LATE:
+            self.last_recv_ns = recv_ns
             self._late.append(entry)
             return
-        if verdict is not Verdict.NEXT:
+        else:
             self.settle()
             self._lose_step(recv_ns, "gap")
-        elif self.last_message is None and self.book is None:
-            self.wanted = self.wanted or "first"
+        self.last_recv_ns = recv_ns
         self.last_message = message
         self._pending.append(entry)
 

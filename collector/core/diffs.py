@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from copy import copy
-from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +16,7 @@ from collector.core.decimals import Decimals, Levels, parse_levels
 from collector.core.decode import DepthUpdate, event_time_ms
 
 
-class DiffEntry(NamedTuple):
+class DiffEntry(msgspec.Struct, frozen=True, gc=False):
     """A depth message that waits to be parsed, with the update it follows on and the frame it came in."""
 
     recv_ns: int

@@ -32,27 +32,27 @@ class Gap(msgspec.Struct):
 
 
 class GapLedger:
-    """The gaps of one market. Statements collect in `rows` until they are drained."""
+    """The gaps of one market.
+
+    Attributes:
+        rows: statements, until they are drained.
+        open_gaps: the gap that each stream is in now.
+    """
 
     def __init__(self, open_gaps: dict[str, Gap] | None = None) -> None:
         self.rows: list[Gap] = []
-        self._open = dict(open_gaps or {})
+        self.open_gaps = dict(open_gaps or {})
         self._closed: dict[str, list[Gap]] = {}
         self._filled: dict[str, dict[int, int]] = {}
 
-    @property
-    def open_gaps(self) -> dict[str, Gap]:
-        """The gap that each stream is in now."""
-        return self._open
-
     def open(self, stream: str, reason: str, from_id: int | None, from_ns: int, detected_ns: int) -> None:
         """States that `stream` lacks everything since `from_id`; keeps the gap that is open already, if one is."""
-        if stream not in self._open:
-            self._open[stream] = self._state(stream, reason, from_id, None, from_ns, None, detected_ns)
+        if stream not in self.open_gaps:
+            self.open_gaps[stream] = self._state(stream, reason, from_id, None, from_ns, None, detected_ns)
 
     def close(self, stream: str, to_id: int | None, to_ns: int) -> None:
         """Ends the open gap of `stream` before the message received at `to_ns`; healed if no id is missing."""
-        gap = self._open.pop(stream, None)
+        gap = self.open_gaps.pop(stream, None)
         if gap is None:
             return
         nothing_missing = gap.from_id is not None and to_id is not None and to_id < gap.from_id

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -52,15 +52,25 @@ _DEPTH_ROW = (
 )
 
 
-class EpochRow(msgspec.Struct, frozen=True):
-    """The newest epoch in short, for whoever shows it. Sums in quote currency, over the known buckets."""
+class EpochRow(NamedTuple):
+    """The newest epoch in short, for whoever shows it."""
 
     epoch: int
     best_bid: float | None
     best_ask: float | None
-    bid_sum: float
-    ask_sum: float
+    bids: Buckets | None
+    asks: Buckets | None
     valid: bool
+
+    @property
+    def bid_sum(self) -> float:
+        """What the known buckets of the bids hold, in quote currency."""
+        return _total(self.bids)
+
+    @property
+    def ask_sum(self) -> float:
+        """What the known buckets of the asks hold, in quote currency."""
+        return _total(self.asks)
 
 
 class Market:
@@ -119,7 +129,9 @@ class Market:
 
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
-        wanted, self._depth.wanted = self._depth.wanted, None
+        wanted = self._depth.wanted
+        if wanted is not None:
+            self._depth.wanted = None
         return wanted
 
     def connection(self, channel: str) -> int | None:
@@ -132,7 +144,10 @@ class Market:
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
-        self._advance(recv_ns)
+        if self._now_ns < recv_ns < self._epochs.end_ns:
+            self._now_ns = recv_ns
+        else:
+            self._advance(recv_ns)
         channel = message.channel
         connection = self._connections.get(channel) or 0
         if isinstance(message, DepthUpdate):
@@ -293,7 +308,7 @@ class Market:
             )
             self._depth_buckets.append((bids, asks))
         self._last_epoch = ended[-1]
-        self.latest = EpochRow(ended[-1], best_bid, best_ask, _total(bids), _total(asks), valid)
+        self.latest = EpochRow(ended[-1], best_bid, best_ask, bids, asks, valid)
 
 
 def _crossed(book: Book) -> bool:

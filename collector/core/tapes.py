@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from collector.core.batch import Batch, Column
 from collector.core.decimals import BadNumber, Decimals, all_or_none, parse_column
 from collector.core.decode import AggTrade, BookTicker, Trade, event_time_ms
@@ -13,7 +15,7 @@ from collector.core.records import Records
 from collector.core.sequencer import Sequencer, Verdict
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A message that waits to be parsed, with the frame it came in."""
 
     recv_ns: int

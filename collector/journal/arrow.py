@@ -11,13 +11,18 @@ from collector.core.batch import Batch, Column, Fixed, Nested
 from storage_backends.schema import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
 
-def to_arrow(batches: Sequence[Batch]) -> pa.Table:
-    """The rows of `batches`, which are of one table, in their order.
+_PIECE_ROWS = 4096
+"""Rows that are converted together. Memory used for the first time costs more than the conversion, so one piece should
+leave enough of it for the next."""
+
+
+def to_arrow(batches: Iterable[Batch]) -> pa.Table:
+    """The rows of `batches`, which are of one table, in their order. Takes them one by one, and keeps none.
 
     None in a list, a count of -1, NaN among nested floats and a nullable column that a batch lacks become null.
 
@@ -25,6 +30,26 @@ def to_arrow(batches: Sequence[Batch]) -> pa.Table:
         ValueError: no batch, batches of several tables, an unknown table or column, a column that is missing or null
             where it must not be, or values that its type cannot hold.
     """
+    pieces = [_piece(piece) for piece in _pieces(batches)]
+    if not pieces:
+        raise ValueError("one table that is known, please, not []")
+    return pa.concat_tables(pieces)
+
+
+def _pieces(batches: Iterable[Batch]) -> Iterator[list[Batch]]:
+    piece: list[Batch] = []
+    rows = 0
+    for batch in batches:
+        piece.append(batch)
+        rows += batch.rows
+        if rows >= _PIECE_ROWS:
+            yield piece
+            piece, rows = [], 0
+    if piece:
+        yield piece
+
+
+def _piece(batches: Sequence[Batch]) -> pa.Table:
     tables = {batch.table for batch in batches}
     if len(tables) != 1 or not tables <= TABLES.keys():
         raise ValueError(f"one table that is known, please, not {sorted(tables)}")
@@ -75,9 +100,13 @@ def _convert(parts: list[Any], field: pa.Field, rows: int) -> pa.Array:
 def _flat(parts: list[Any]) -> NDArray[Any]:
     if not isinstance(parts[0], Fixed):
         return np.concatenate(parts)
-    if len({part.decimals for part in parts}) == 1:
-        return Fixed(np.concatenate([part.units for part in parts]), parts[0].decimals).floats()
-    return np.concatenate([part.floats() for part in parts])
+    # Straight into place: memory that is touched for the first time costs more than the division.
+    values = np.empty(sum(len(part) for part in parts), np.float64)
+    start = 0
+    for part in parts:
+        part.floats(out=values[start : start + len(part)])
+        start += len(part)
+    return values
 
 
 def _lists(parts: list[Nested], kind: pa.ListType) -> pa.ListArray:

@@ -160,5 +160,6 @@ def _unpack_array(array: _Array) -> NDArray[Any]:
     if array.stored == array.dtype:
         return stored
     dtype = np.dtype(array.dtype)
-    values: NDArray[Any] = stored.astype(dtype) + dtype.type(array.base)
+    values: NDArray[Any] = stored.astype(dtype)
+    values += dtype.type(array.base)
     return values

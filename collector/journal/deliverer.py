@@ -254,7 +254,7 @@ class Deliverer:
 
     def _readable(self, plan: Plan) -> list[Batch]:
         try:
-            return self._journal.load(plan)
+            return list(self._journal.load(plan))
         except DamagedBatchError:
             return []
 

@@ -215,14 +215,13 @@ class Journal:
             for id_, table, exchange, symbol, count, size, oldest_ns, writer, content_hash, ids in rows
         ]
 
-    def load(self, plan: Plan) -> list[Batch]:
-        """The batches of `plan` in the order of their commits.
+    def load(self, plan: Plan) -> Iterator[Batch]:
+        """Gives the batches of `plan` in the order of their commits, each when it is asked for.
 
         Raises:
-            DamagedBatchError: some do not hold what was committed.
+            DamagedBatchError: after the last, if some do not hold what was committed.
             JournalFailed: the disk or the file failed.
         """
-        batches: list[Batch] = []
         damaged: list[int] = []
         for id_ in plan.ids:
             rows = self._db.read("SELECT digest, body FROM batch JOIN body USING (id) WHERE id = ?", (id_,))
@@ -230,14 +229,15 @@ class Journal:
                 damaged.append(id_)
                 continue
             try:
-                batches.append(decode(plan.table, rows[0][1]))
+                batch = decode(plan.table, rows[0][1])
             except BadBody:
                 damaged.append(id_)
+            else:
+                yield batch
         if damaged:
             raise DamagedBatchError(
                 f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} do not hold what was committed", damaged
             )
-        return batches
 
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.

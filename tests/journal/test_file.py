@@ -123,7 +123,7 @@ def test_damage_inside_is_noticed_marked_and_set_aside_at_the_next_start(path: P
 
     journal = Journal.open(path, clock=clock)
     with pytest.raises(JournalFailed, match="malformed"):
-        journal.load(plan)
+        list(journal.load(plan))
     with pytest.raises(JournalFailed):
         journal.commit([(BTC, numbered(1))], {})
     journal.close()

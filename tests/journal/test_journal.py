@@ -178,7 +178,7 @@ def test_a_damaged_batch_is_found_and_the_others_go_on(
     with sqlite3.connect(path) as db:
         db.execute(damage)
     with pytest.raises(DamagedBatchError, match="1 of 3") as caught:
-        journal.load(plan)
+        list(journal.load(plan))
     journal.refuse(plan, "damaged", ids=caught.value.ids)
 
     def rest(journal: Journal) -> list[int]:
