@@ -49,7 +49,10 @@ def verify(
         markets = select_markets(store, exchange, symbol)
         if not markets:
             raise ConfigurationError(
-                "--data-dir", data_dir, "holds no tables; name the folder that `collector run` wrote to"
+                "--data-dir",
+                data_dir,
+                "holds no tables yet: a collector stores its first after --flush-interval (see `collector journal`), "
+                "or this is not the folder that `collector run` wrote to",
             )
         reports = []
         for market in markets:
