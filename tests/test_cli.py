@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -111,6 +112,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["replay", "missing.gz"], ["missing.gz"]),
         (["replay", "."], ["."]),
         (["verify", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["verify", "--from", "2026-01-02", "--to", "2026-01-01"], ["--from", "--to"]),
         (["gaps", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["stats", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["book", "--data-dir", "missing", "--at", "2026-01-01"], ["--data-dir", "missing"]),
@@ -306,3 +308,17 @@ def test_a_dry_run_imports_neither_clouds_nor_torch_nor_parquet() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "runpy.run_module('collector', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
