@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 20.0
 _WALL_STEP_NS = 200_000_000
+_ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
 _GC_OBJECTS = 20_000
@@ -54,6 +55,7 @@ class Pipeline:
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
         self._failed = False
+        self._stopped_ns = 0
         self._journal: Journal | None = None
         self._deliverer: Deliverer | None = None
         self._backend: Backend | None = None
@@ -320,9 +322,13 @@ class Pipeline:
     # -- end
 
     def _signalled(self) -> None:
+        now_ns = self._clock.now_ns()
         if self._stop.is_set():
+            if now_ns - self._stopped_ns < _ONE_SIGNAL_NS:
+                return  # a wrapper passed on what the whole group got
             log.warning("stopped by a second signal; what is in the journal stays there")
             os._exit(1)
+        self._stopped_ns = now_ns
         self._stop.set()
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
