@@ -124,7 +124,7 @@ async def run_journal(plan: dict[str, Any], folder: Path) -> dict[str, float]:
 
 async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     from collector.lean_pyarrow import without_pandas
-    from collector.pipeline import Pipeline, Venue
+    from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
 
@@ -156,7 +156,7 @@ async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     )
     clock = MarketClock(plan["event_ms"])
     pipeline = Pipeline(settings, clock, say=lambda _: None)
-    (venue,) = (one for one in vars(pipeline)["_venues"] if isinstance(one, Venue))
+    (venue,) = pipeline.venues
     clock.count = lambda: venue.recorder.frames
     meter = Meter(len(plan["ids"]), clock.count)
 

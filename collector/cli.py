@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
@@ -55,13 +56,15 @@ def options() -> set[str]:
 def main(args: list[str] | None = None) -> NoReturn:
     """Runs a command and exits: 0 good, 1 bad news, 2 wrong usage or configuration, 3 the machine failed."""
     try:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         known = options()
         load_environment_file(Path(".env"), known)
         check_environment(os.environ, known)
         code: Any = collector.main(args, prog_name="collector", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         code = 130
     except click.ClickException as error:
         code = _complain(error.format_message(), EXIT_USAGE)

@@ -128,16 +128,21 @@ def load_file(path: Path, command: click.Command, others: Sequence[click.Command
         return {}
     if not isinstance(content, dict):
         raise ConfigurationError("--config", path, "must hold `option: value` lines")
-    mine = {parameter.name for parameter in command.params if isinstance(parameter, Setting)}
-    theirs = {parameter.name for other in others for parameter in other.params if isinstance(parameter, Setting)}
+    mine = _file_options(command)
+    theirs = {name for other in others for name in _file_options(other)}
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
         if name in mine:
             values[name] = value
         elif name not in theirs:
-            raise unknown_key(f"--config {path}: key", str(key), sorted(str(name) for name in mine))
+            raise unknown_key(f"--config {path}: key", str(key), sorted(mine))
     return values
+
+
+def _file_options(command: click.Command) -> set[str]:
+    """What a file can set: every setting but the one that names the file."""
+    return {str(one.name) for one in command.params if isinstance(one, Setting)} - {"config"}
 
 
 def unknown_key(where: str, key: str, names: Iterable[str]) -> ConfigurationError:

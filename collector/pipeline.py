@@ -20,20 +20,13 @@ from collector.clock import Clock
 from collector.console import FEW, market_line, summary_line
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import Refused, Resume, SessionStarted, Tick
-from collector.core.venues.open import frame_decoder
+from collector.core.inputs import Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
-from collector.exchanges import exchange_named
 from collector.housekeeping import Housekeeping
-from collector.markets import FUTURES
-from collector.recorder import CHANNELS, LiveMarket, Recorder
+from collector.recorder import LiveMarket
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
-from collector.sources.binance_feed import BinanceFeed
-from collector.sources.capture import CaptureWriter
-from collector.sources.capture_room import capture_file_bytes
-from collector.sources.unified_feed import UnifiedFeed
-from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
+from collector.venue import Venue
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -44,96 +37,25 @@ log = logging.getLogger(__name__)
 
 _DRAIN_S = 20.0
 _WALL_STEP_NS = 200_000_000
+_ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
 _GC_OBJECTS = 20_000
-
-
-class Venue:
-    """One exchange: its feed, its recorder, its markets."""
-
-    def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
-        self.exchange = exchange
-        self.markets: dict[str, LiveMarket] = {}
-        self._named = exchange_named(exchange)
-        self._settings = settings
-        self._clock = clock
-        self._progress_ns = 0
-        self.recorder: Recorder
-        self.feed: BinanceFeed | UnifiedFeed
-        if self._named.protocol == "binance":
-            self.recorder = Recorder(self.markets, self._request_anchor)
-            self.feed = BinanceFeed(
-                exchange,
-                settings.symbols,
-                settings.streams,
-                settings.feed,
-                clock,
-                self.recorder,
-                on_progress=self._show_progress,
-            )
-            return
-        decode = frame_decoder(self._named.protocol)
-        self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
-        self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
-
-    async def start(self) -> None:
-        """Reaches the exchange and finds its markets.
-
-        Raises:
-            FeedError: see `BinanceFeed.start`.
-        """
-        await self.feed.start()
-
-    def begin(self, resumes: dict[Market, Resume]) -> None:
-        """Begins a session of every market."""
-        settings, now_ns = self._settings, self._clock.now_ns()
-        names: dict[str, dict[str, str]] = {}
-        for stream in self.feed.streams:
-            names.setdefault(stream.symbol, {})[CHANNELS[stream.channel]] = stream.name
-        for info in self.feed.markets:
-            session = SessionStarted(
-                exchange=self.exchange,
-                symbol=info.symbol,
-                futures=FUTURES.get(self.exchange, False),
-                protocol=self._named.protocol,
-                interval_s=settings.interval_s,
-                step=settings.step,
-                steps=settings.steps,
-                reference=settings.reference,
-                stale_after_s=settings.stale_after_s,
-                channels=tuple(names[info.symbol]),
-                resume=resumes.get(Market(self.exchange, info.symbol)),
-            )
-            capture = None
-            if settings.raw:
-                folder = settings.data_dir / "raw" / self.exchange
-                most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
-                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
-            kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
-            self.markets[info.symbol] = kind(session, info.unified, names[info.symbol], now_ns, capture)
-
-    def _request_anchor(self, symbol: str, reason: str) -> None:
-        self.feed.request_anchor(symbol, reason)
-
-    def _show_progress(self, synced: int, total: int) -> None:
-        now_ns = self._clock.now_ns()
-        if total > 1 and (synced == total or now_ns - self._progress_ns >= SECOND_NS):
-            self._progress_ns = now_ns
-            click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
 
 
 class Pipeline:
     """A live run from start to exit code. `run` may be called once."""
 
     def __init__(self, settings: RunSettings, clock: Clock, say: Callable[[str], None] = click.echo) -> None:
+        self.venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
+        """One an exchange, in the order of the settings."""
         self._settings = settings
         self._clock = clock
         self._say = say
-        self._venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
         self._stop = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop
         self._failed = False
+        self._stopped_ns = 0
         self._journal: Journal | None = None
         self._deliverer: Deliverer | None = None
         self._backend: Backend | None = None
@@ -163,7 +85,7 @@ class Pipeline:
             await self._start_venues()
             if self._stop.is_set():
                 return
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.begin(self._resumes(venue, resumes))
             self._note_set_aside()
             if self._deliverer is not None:
@@ -175,7 +97,7 @@ class Pipeline:
             # the cost of a message.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
-            feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._venues]
+            feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
             await self._collect(feeds)
         except MachineFailed:
             self._failed = True
@@ -192,6 +114,7 @@ class Pipeline:
             return {}
         from collector.journal.deliverer import Deliverer, DeliveryLimits
         from collector.journal.errors import DiskFull, JournalError, JournalFailed
+        from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
         from storage_backends.errors import BackendError
         from storage_backends.open import open_backend
@@ -205,7 +128,7 @@ class Pipeline:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot be written to: {error}") from error
         try:
             self._journal = Journal.open(
-                settings.data_dir / "journal.sqlite", max_bytes=settings.journal_max_bytes, clock=self._clock
+                settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
             )
         except (JournalFailed, DiskFull) as error:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
@@ -223,7 +146,7 @@ class Pipeline:
 
     async def _start_venues(self) -> None:
         """Starts every feed; a stop signal meanwhile ends the wait."""
-        starting: asyncio.Future[Any] = asyncio.gather(*(venue.start() for venue in self._venues))
+        starting: asyncio.Future[Any] = asyncio.gather(*(venue.start() for venue in self.venues))
         stopping: asyncio.Future[Any] = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -262,12 +185,12 @@ class Pipeline:
             path, why = self._journal.set_aside
             text = f"the journal could not be read ({why}) and was set aside as {path}"
             log.error("%s", text)
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.recorder.event(self._clock.now_ns(), None, "journal_set_aside", text)
 
     def _announce(self) -> None:
         settings = self._settings
-        count = sum(len(venue.markets) for venue in self._venues)
+        count = sum(len(venue.markets) for venue in self.venues)
         where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
         what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
         self._say(f"collecting {what}; storing: {where}")
@@ -295,7 +218,7 @@ class Pipeline:
 
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
-        for venue in self._venues:
+        for venue in self.venues:
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
         step_ns = self._clock.wall_step_ns()
@@ -303,21 +226,21 @@ class Pipeline:
             log.warning(
                 "the wall clock stepped by %.3f s; stamps go on by the old one", (step_ns - self._wall_step_ns) / 1e9
             )
-            for venue in self._venues:
+            for venue in self.venues:
                 venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
             self._wall_step_ns = step_ns
         self._show()
 
     def _show(self) -> None:
-        live = [(live, live.market.latest) for venue in self._venues for live in venue.markets.values()]
+        live = [(live, live.market.latest) for venue in self.venues for live in venue.markets.values()]
         rows = [(one.name, row) for one, row in live if row is not None and row.epoch > self._shown_epoch]
-        frames = sum(venue.recorder.frames for venue in self._venues)
+        frames = sum(venue.recorder.frames for venue in self.venues)
         if rows:
             self._shown_epoch = max(row.epoch for _, row in rows)
             now_ns = self._clock.now_ns()
             if len(live) > FEW:
-                newest = max(row.epoch for _, row in rows)
-                self._say(summary_line([row for _, row in rows], now_ns / 1e9 - newest, frames - self._frames))
+                late_s = now_ns / 1e9 - self._shown_epoch
+                self._say(summary_line([row for _, row in rows], late_s, frames - self._frames))
             else:
                 for name, row in rows:
                     self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
@@ -327,7 +250,7 @@ class Pipeline:
         """Puts every row since the last commit, and what each market remembers, into the journal at once."""
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
-        for venue in self._venues:
+        for venue in self.venues:
             for symbol, live in venue.markets.items():
                 market = Market(venue.exchange, symbol)
                 rows += [(market, batch) for batch in live.drain()]
@@ -365,11 +288,11 @@ class Pipeline:
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""
-        paths = {live.capture_path for venue in self._venues for live in venue.markets.values()}
+        paths = {live.capture_path for venue in self.venues for live in venue.markets.values()}
         return {path for path in paths if path is not None}
 
     def _live(self, market: Market) -> LiveMarket:
-        return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
+        return next(venue.markets[market.symbol] for venue in self.venues if venue.exchange == market.exchange)
 
     def _ended(self, task: asyncio.Future[None]) -> None:
         """A task came to an end by itself, which only a failure of the machine or a bug can do."""
@@ -392,22 +315,26 @@ class Pipeline:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self._venues:
+        for venue in self.venues:
             if venue.exchange == market.exchange and market.symbol in venue.markets:
                 venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
 
     # -- end
 
     def _signalled(self) -> None:
+        now_ns = self._clock.now_ns()
         if self._stop.is_set():
+            if now_ns - self._stopped_ns < _ONE_SIGNAL_NS:
+                return  # a wrapper passed on what the whole group got
             log.warning("stopped by a second signal; what is in the journal stays there")
             os._exit(1)
+        self._stopped_ns = now_ns
         self._stop.set()
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
         now_ns = self._clock.now_ns()
-        for venue in self._venues:
+        for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
         for task in feeds:
             task.cancel()
@@ -418,7 +345,7 @@ class Pipeline:
             self._housekeeping.over_budget = False
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
-        await asyncio.gather(*(venue.feed.close() for venue in self._venues))
+        await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         try:
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
@@ -428,7 +355,7 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
-            for venue in self._venues:
+            for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()
             if self._journal is not None:
@@ -463,6 +390,6 @@ class Pipeline:
         )
 
     def _note(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:
-        for venue in self._venues:
+        for venue in self.venues:
             if market is None or market.exchange == venue.exchange:
                 venue.recorder.event(max(now_ns, self._clock.now_ns()), market and market.symbol, kind, detail)

@@ -28,7 +28,7 @@ from collector.core.inputs import (
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, open_market
 from collector.handover import Handover
-from collector.sources.capture import CaptureWriter
+from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
 
 log = logging.getLogger(__name__)

@@ -286,7 +286,7 @@ _EVENTS = Table(
         [
             _column("time_ns", _INT, "ns, when it happened"),
             _column("sequence", _SMALL, "tells rows of one instant apart"),
-            _column("kind", _TEXT, "open, close, resync, quarantine, ..."),
+            _column("kind", _TEXT, "session_started, opened, closed, in_step, out_of_step, quarantine, …"),
             _maybe("stream", _TEXT, "the stream concerned"),
             _maybe("connection", _SMALL, "the connection concerned"),
             _column("detail", _TEXT, "for people"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -30,7 +33,7 @@ def same_environment() -> Iterator[None]:
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Call]:
     """Runs a command in an empty folder: exit code, output, errors."""
     monkeypatch.chdir(tmp_path)
     for name in list(os.environ):
@@ -51,7 +54,8 @@ def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capture
         assert isinstance(stop.value.code, int)
         return stop.value.code, captured.out, captured.err
 
-    return run
+    with mock.patch.dict(os.environ):  # what a command takes from `.env` stays in this test
+        yield run
 
 
 @pytest.fixture
@@ -108,6 +112,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["replay", "missing.gz"], ["missing.gz"]),
         (["replay", "."], ["."]),
         (["verify", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["verify", "--from", "2026-01-02", "--to", "2026-01-01"], ["--from", "--to"]),
         (["gaps", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["stats", "--data-dir", "missing"], ["--data-dir", "missing"]),
         (["book", "--data-dir", "missing", "--at", "2026-01-01"], ["--data-dir", "missing"]),
@@ -210,6 +215,38 @@ def test_unknown_keys_are_errors_with_a_suggestion(
         assert name in err
 
 
+def test_config_and_dry_run_can_be_set_in_the_environment(
+    call: Call, settings: list[RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.yaml").write_text("steps: 7\n")
+    monkeypatch.setenv("COLLECTOR_CONFIG", "c.yaml")
+    monkeypatch.setenv("COLLECTOR_DRY_RUN", "true")
+    code, _, err = call("run")
+    assert code == 0, err
+    assert settings[0].steps == 7
+    assert settings[0].dry_run
+
+
+def test_what_is_to_be_collected_does_not_filter_what_is_stored(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "c.yaml").write_text("exchange: [binance, bybit-swap]\nsymbol: ['*/USDT']\n")
+    monkeypatch.setenv("COLLECTOR_EXCHANGE", "binance,bybit-swap")
+    (tmp_path / ".env").write_text("SYMBOL=*/USDT:USDT\n")
+    for command in ("stats", "gaps"):
+        code, out, err = call(command, "--json", "--config", "c.yaml")
+        assert code == 0, err
+        assert json.loads(out) == []
+
+
+def test_a_file_cannot_name_another_file(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("config: other.yaml\n")
+    code, _, err = call("run", "--config", "c.yaml")
+    assert code == 2
+    assert "key config: is unknown" in err
+
+
 def test_an_unknown_variable_of_ours_is_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLLECTOR_DATADIR", "x")
     code, _, err = call("run")
@@ -271,3 +308,17 @@ def test_a_dry_run_imports_neither_clouds_nor_torch_nor_parquet() -> None:
         "assert not heavy, heavy\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Press:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Press())\n"
+        "runpy.run_module('collector', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (-signal.SIGINT, "")

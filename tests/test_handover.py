@@ -17,7 +17,7 @@ from collector.core.inputs import SessionStarted
 from collector.handover import Handover
 from collector.recorder import LiveMarket, Recorder
 from collector.replay import Replay
-from collector.sources.capture import CaptureWriter
+from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
 
 SYMBOL, START_NS = "BTCUSDT", 1_770_000_000 * 10**9

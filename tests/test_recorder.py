@@ -15,7 +15,7 @@ from collector.core.inputs import SessionStarted, Tick
 from collector.core.market import Market as Core
 from collector.recorder import LiveMarket, Recorder
 from collector.replay import Replay
-from collector.sources.capture import CaptureWriter
+from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 from tests.core.script import tables

@@ -67,3 +67,12 @@ def time_cover(gaps: Iterable[Gap], stream: str | None = None) -> Cover:
         for gap in gaps
         if stream is None or gap.stream == stream
     )
+
+
+def recounts(gaps: Iterable[Gap], stream: str) -> list[int]:
+    """When a stream's ids began anew at lower ones: the ends, in ns, of gaps that are over and have no last id."""
+    return [
+        gap.to_ns
+        for gap in gaps
+        if gap.stream == stream and gap.from_id is not None and gap.to_id is None and gap.to_ns is not None
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from collector.audit.gaps import read_gaps, recounts
 from collector.audit.rebuild import StoredAnchor, Units, read_anchors, read_diffs, rebuild
 from collector.core.book import Book
 from storage_backends.interface import Backend, Market
@@ -23,15 +24,20 @@ class KnownBook(NamedTuple):
 
 def book_at(backend: Backend, market: Market, at_ns: int) -> KnownBook | None:
     """The book after every diff received before `at_ns`; None when none was known then."""
+    # Ids tell nothing across a new count, so nothing from before the last one may be joined with what follows.
+    anew = (ns for ns in recounts(read_gaps(backend, market), "depth") if ns < at_ns)
+    counted_ns = max(anew, default=None)
     for reach_ns in (_NEAR_NS, 24 * _NEAR_NS, None):
-        start_ns = None if reach_ns is None else at_ns - reach_ns
-        known = _from_anchors(backend, market, start_ns, at_ns)
+        start_ns = counted_ns if reach_ns is None else max(at_ns - reach_ns, counted_ns or 0)
+        known = _from_anchors(backend, market, start_ns, at_ns, counted_ns or 0)
         if known is not None:
             return known
     return None
 
 
-def _from_anchors(backend: Backend, market: Market, start_ns: int | None, at_ns: int) -> KnownBook | None:
+def _from_anchors(
+    backend: Backend, market: Market, start_ns: int | None, at_ns: int, counted_ns: int
+) -> KnownBook | None:
     """Tries the anchors received in [start_ns, at_ns), newest first: the newest may not be bridged yet."""
     times = [
         (recv_ns, update_id)
@@ -45,8 +51,8 @@ def _from_anchors(backend: Backend, market: Market, start_ns: int | None, at_ns:
             for anchor in read_anchors(backend, market, units, recv_ns, recv_ns + 1)
             if anchor.update_id == update_id
         ]
-        diffs = read_diffs(backend, market, units, recv_ns - _CLOCKS_NS, at_ns + _CLOCKS_NS)
-        steps = rebuild((diff for diff in diffs if diff.recv_ns < at_ns), iter(anchors), units)
+        diffs = read_diffs(backend, market, units, max(recv_ns - _CLOCKS_NS, counted_ns), at_ns + _CLOCKS_NS)
+        steps = rebuild((diff for diff in diffs if counted_ns <= diff.recv_ns < at_ns), iter(anchors), units)
         last = None
         for step in steps:
             if step.diff.last_id > update_id:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from collector.audit.gaps import id_cover, read_gaps, time_cover
+from collector.audit.gaps import id_cover, read_gaps, recounts, time_cover
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
@@ -147,6 +147,11 @@ def _note_break(chain: Chain, missing: tuple[int, int], explained: bool) -> None
         chain.breaks.append(missing)
 
 
+def _between_counts(anew: list[int], lower_ns: int, higher_ns: int) -> bool:
+    """Whether lower ids came after higher ones because the exchange began to count anew in between, as a gap says."""
+    return any(higher_ns < restarted_ns <= lower_ns for restarted_ns in anew)
+
+
 def _walk_ids(
     backend: Backend,
     market: Market,
@@ -156,10 +161,11 @@ def _walk_ids(
     start_ns: int | None,
     end_ns: int | None,
 ) -> Chain:
-    chain, cover = Chain(), id_cover(gaps, table)
+    chain, cover, anew = Chain(), id_cover(gaps, table), recounts(gaps, table)
+    last_recv_ns = 0
     counted = market.exchange in FUTURES  # elsewhere ids of trades have holes that mean nothing
-    for rows in backend.scan(table, market, start_ns, end_ns, (column,)):
-        ids = rows.column(column).to_numpy()
+    for rows in backend.scan(table, market, start_ns, end_ns, (column, "recv_ns")):
+        ids, recv_ns = rows.column(column).to_numpy(), rows.column("recv_ns").to_numpy()
         if chain.last_id is None:
             chain.first_id = int(ids[0])
             chain.last_id = int(ids[0]) - 1
@@ -168,9 +174,10 @@ def _walk_ids(
         steps[0] -= chain.last_id
         for at in (steps != 1).nonzero()[0].tolist() if counted else ():
             missing = (int(ids[at] - steps[at]) + 1, int(ids[at]) - 1)
-            _note_break(chain, missing, cover.holds(*missing))
+            before_ns = int(recv_ns[at - 1]) if at else last_recv_ns
+            _note_break(chain, missing, cover.holds(*missing) or _between_counts(anew, before_ns, int(recv_ns[at])))
         chain.rows += len(ids)
-        chain.last_id = int(ids[-1])
+        chain.last_id, last_recv_ns = int(ids[-1]), int(recv_ns[-1])
     return chain
 
 
@@ -237,6 +244,7 @@ def _walk_books(
     every: Callable[[int], None] | None,
 ) -> Chain:
     chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
+    anew, last_recv_ns = recounts(gaps, "depth"), 0
     tickers, ticker_cover = _Tickers(backend, market, start_ns, end_ns), id_cover(gaps, "book_ticker")
     steps = rebuild(
         read_diffs(backend, market, units, start_ns, end_ns),
@@ -249,7 +257,9 @@ def _walk_books(
         chain.first_id = diff.last_id if chain.first_id is None else chain.first_id
         chain.last_id = diff.last_id
         if step.missing is not None:
-            _note_break(chain, step.missing, cover.holds(*step.missing))
+            told = cover.holds(*step.missing) or _between_counts(anew, last_recv_ns, diff.recv_ns)
+            _note_break(chain, step.missing, told)
+        last_recv_ns = diff.recv_ns
         check.unreadable += diff.stored.scale == UNREADABLE
         check.anchors += step.anchors
         check.anchor_levels += step.compared

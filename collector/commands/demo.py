@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,14 +97,16 @@ def _simulator(fault: str) -> tuple[subprocess.Popen[str], str]:
         text=True,
     )
     assert child.stdout is not None
-    end = time.monotonic() + _READY_S
-    for line in child.stdout:
-        if "ready" in line:
-            return child, line.split()[1]
-        if time.monotonic() > end:
-            break
+    watchdog = threading.Timer(_READY_S, child.kill)  # a child that says nothing would be read from for ever
+    watchdog.start()
+    try:
+        for line in child.stdout:
+            if "ready" in line:
+                return child, line.split()[1]
+    finally:
+        watchdog.cancel()
     child.kill()
-    raise _bad_news("the simulator did not start")
+    raise _bad_news(f"the simulator was not ready within {_READY_S:.0f} s; `collector simulate --port 0` shows why")
 
 
 def _collector(command: str, *arguments: object) -> None:

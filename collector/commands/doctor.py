@@ -58,13 +58,15 @@ def doctor(
 ) -> None:
     """Checks what `run` with the same options needs: clock, disk, network, exchange, streams, weight, backend.
 
-    Subscribes for some seconds and stores nothing. Exit code 1 says that a check failed.
+    Subscribes for some seconds and stores nothing. Knows binanceusdm and binance only. Exit code 1 says that a check
+    failed.
     """
     # What goes wrong is in the report; the feed's own words would only stand in its way.
     logging.basicConfig(level=logging.CRITICAL)
     for one in exchange:
         if one not in FUTURES:
-            raise ConfigurationError("--exchange", one, f"doctor knows {' and '.join(FUTURES)} only")
+            known = " and ".join(sorted(FUTURES))
+            raise ConfigurationError("--exchange", one, f"doctor knows {known} only; try `run --dry-run` with this one")
     channels = check_wanted(exchange, symbol, streams)
     if backend not in BACKENDS:
         raise ConfigurationError("--backend", backend, f"choose one of {', '.join(BACKENDS)}")

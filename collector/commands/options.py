@@ -29,11 +29,13 @@ def store_options(command: Command) -> Command:
 
 
 def market_options(command: Command) -> Command:
-    """--exchange and --symbol as filters of what a store holds."""
-    command = setting("--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]")(
+    """--exchange and --symbol as filters of a store, from flags alone: elsewhere they say what to collect."""
+    command = click.option(
+        "--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]"
+    )(command)
+    return click.option("--exchange", multiple=True, help="as stored: binanceusdm, …; repeatable  [default: all]")(
         command
     )
-    return setting("--exchange", multiple=True, help="binanceusdm, binance; repeatable  [default: all]")(command)
 
 
 def retention_options(command: Command) -> Command:
@@ -54,10 +56,9 @@ def retention_options(command: Command) -> Command:
 
 def config_option(command: Command) -> Command:
     """--config FILE: a YAML file with the same options."""
-    return click.option(
+    return setting(
         "--config",
         type=click.Path(path_type=Path),
-        envvar="COLLECTOR_CONFIG",
         is_eager=True,
         expose_value=False,
         callback=_read_config,

@@ -41,7 +41,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="pace of depth diffs; none: the exchange's own",
 )
 @store_options
-@click.option("--dry-run", is_flag=True, help="collect and show, store nothing")
+@setting("--dry-run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
 @setting(

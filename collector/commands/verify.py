@@ -42,12 +42,17 @@ def verify(
     Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
     that contradicts the exchange.
     """
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
     store = open_store(backend, data_dir)
     with store_errors():
         markets = select_markets(store, exchange, symbol)
         if not markets:
             raise ConfigurationError(
-                "--data-dir", data_dir, "holds no tables; name the folder that `collector run` wrote to"
+                "--data-dir",
+                data_dir,
+                "holds no tables yet: a collector stores its first after --flush-interval (see `collector journal`), "
+                "or this is not the folder that `collector run` wrote to",
             )
         reports = []
         for market in markets:

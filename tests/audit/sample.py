@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,25 @@ class Sample:
         if rows:
             changed = pa.Table.from_pylist(rows, schema=bare(known(name).schema))
             self.store.write(name, MARKET, changed, writer="test", content_hash=uuid.uuid4().hex * 2)
+
+    def count_anew(self) -> None:
+        """Makes the ids before the gap higher than those after it, as when the exchange began to count anew."""
+        columns = {
+            "diffs": ("first_id", "last_id", "prev_id"),
+            "snapshots": ("last_update_id",),
+            "book_ticker": ("update_id",),
+            "trades": ("agg_trade_id",),
+        }
+
+        def higher(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+            earlier = row["recv_ns"] < START_NS + 14 * SECOND
+            return {**row, **{name: row[name] + 5000 for name in names}} if earlier else row
+
+        for table, names in columns.items():
+            for file in self.files(table):
+                self.change(file, partial(higher, names=names))
+        for file in self.files("gaps"):
+            self.change(file, lambda row: {**row, "from_id": row["from_id"] + 5000, "to_id": None})
 
     def _give(self, now_ns: int, what: Any) -> None:
         hand(self._core, Input(now_ns, what))

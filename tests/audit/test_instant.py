@@ -57,3 +57,12 @@ def test_a_diff_that_came_late_is_not_known_before_it_came(sample: Sample) -> No
     assert book_at(sample.store, MARKET, first_ns + 1) is not None
     assert book_at(sample.store, MARKET, second_ns + 1) is None
     assert book_at(sample.store, MARKET, second_ns + 6) is not None
+
+
+def test_a_book_after_a_new_count_is_of_that_count(sample: Sample) -> None:
+    sample.count_anew()
+    at_ns = START_NS + 17 * SECOND
+    known = book_at(sample.store, MARKET, at_ns)
+    newest = max(received for received in sample.received if received[0] < at_ns)
+    assert known is not None
+    assert (known.recv_ns, known.book.last_id) == newest

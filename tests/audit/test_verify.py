@@ -173,3 +173,11 @@ def test_a_real_capture_verifies(tmp_path: Path) -> None:
     assert report.problems == []
     assert report.book.compared > 0
     assert report.quarantined == 0
+
+
+def test_ids_that_began_anew_at_lower_ones_are_told_by_their_gap(sample: Sample) -> None:
+    sample.count_anew()
+    assert verify(sample).problems == []
+    for file in sample.files("gaps"):
+        file.unlink()
+    assert {name for name, chain in verify(sample).chains.items() if chain.unexplained} == {"depth", "trades"}

@@ -64,7 +64,9 @@ def test_faults_become_gaps_and_a_replay_gives_the_same_rows(
     for found in report["markets"]:
         assert found["gaps"]["depth"]["gaps"] >= 5
         assert found["quarantined"] >= 4
-        assert found["book"]["compared"] == found["book"]["equal"] > 0
+        # Around a lost connection the newest book_ticker may be from before it: then it says nothing of the book.
+        assert found["book"]["compared"] == found["book"]["equal"] + found["book"]["unreported"]
+        assert found["book"]["equal"] > 50
 
 
 def test_a_gap_in_one_market_leaves_the_others_in_step(

@@ -18,13 +18,13 @@ from collector.sources.capture import (
     LAST_NS,
     CaptureError,
     CaptureLine,
-    CaptureWriter,
     ReadReport,
     merge_captures,
     parse_line,
     read_capture,
     symbol_of,
 )
+from collector.sources.capture_writer import CaptureWriter
 
 NOW_NS = 1_768_054_365_000_000_000
 SNAPSHOT = b'{"lastUpdateId":7,"bids":[["1.0","2"]],"asks":[]}'

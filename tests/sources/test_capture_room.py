@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from collector.clock import ManualClock
-from collector.sources.capture import CaptureWriter
 from collector.sources.capture_room import capture_file_bytes, dispensable
+from collector.sources.capture_writer import CaptureWriter
 
 START_NS = 1_721_347_190_000_000_000  # 2024-07-18 23:59:50
 

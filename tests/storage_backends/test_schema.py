@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
+from storage_backends.describe import describe
 from storage_backends.schema import SCHEMA_VERSION, TABLES, Table, bare
 
 # Stored files depend on these. A change here needs a new version of the table, and old files that still read.
@@ -49,3 +52,9 @@ def test_a_bare_schema_has_no_documentation() -> None:
     schema = bare(TABLES["trades"].schema)
     assert schema.equals(TABLES["trades"].schema)
     assert all(field.metadata is None for field in schema)
+
+
+def test_the_page_of_tables_is_up_to_date() -> None:
+    page = Path(__file__).parents[2] / "docs" / "tables.md"
+    made_by = "python -m storage_backends.describe > docs/tables.md"
+    assert page.read_text(encoding="utf-8") == describe(), f"make it anew: {made_by}"

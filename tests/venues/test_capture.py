@@ -11,7 +11,7 @@ from collector.core.inputs import SessionStarted, SessionStopped, Tick
 from collector.core.venues.open import frame_decoder
 from collector.recorder import Recorder
 from collector.replay import Replay
-from collector.sources.capture import CaptureWriter
+from collector.sources.capture_writer import CaptureWriter
 from collector.unified_recorder import UnifiedLiveMarket
 from tests.venues.rows import SECOND, START, book_text, session, tables, trade_text
 

@@ -9,7 +9,7 @@ from collector.core.venues.trades import trade_key
 from collector.errors import ConfigurationError
 from collector.exchanges import exchange_named
 from collector.sources.errors import SymbolError
-from collector.sources.unified_feed import plain, unified_channels, unified_trades
+from collector.sources.unified import plain, unified_channels, unified_trades
 from collector.sources.unified_markets import resolve_unified, stored_symbol
 from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from tests.venues.rows import SECOND, START, begin, newest_gaps, session, tables

@@ -1,0 +1,94 @@
+"""One exchange in a live run: its feed, the recorder that the feed tells, and the markets that the recorder fills."""
+
+from __future__ import annotations
+
+import click
+
+from collector.clock import Clock
+from collector.core.epochs import SECOND_NS
+from collector.core.inputs import Resume, SessionStarted
+from collector.core.venues.open import frame_decoder
+from collector.exchanges import exchange_named
+from collector.markets import FUTURES
+from collector.recorder import CHANNELS, LiveMarket, Recorder
+from collector.settings import RunSettings
+from collector.sources.binance_feed import BinanceFeed
+from collector.sources.capture_room import capture_file_bytes
+from collector.sources.capture_writer import CaptureWriter
+from collector.sources.unified_feed import UnifiedFeed
+from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
+from storage_backends.interface import Market
+
+
+class Venue:
+    """One exchange: its feed, its recorder, its markets."""
+
+    def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
+        self.exchange = exchange
+        self.markets: dict[str, LiveMarket] = {}
+        self._named = exchange_named(exchange)
+        self._settings = settings
+        self._clock = clock
+        self._progress_ns = 0
+        self.recorder: Recorder
+        self.feed: BinanceFeed | UnifiedFeed
+        if self._named.protocol == "binance":
+            self.recorder = Recorder(self.markets, self._request_anchor)
+            self.feed = BinanceFeed(
+                exchange,
+                settings.symbols,
+                settings.streams,
+                settings.feed,
+                clock,
+                self.recorder,
+                on_progress=self._show_progress,
+            )
+            return
+        decode = frame_decoder(self._named.protocol)
+        self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
+        self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
+
+    async def start(self) -> None:
+        """Reaches the exchange and finds its markets.
+
+        Raises:
+            FeedError: see `BinanceFeed.start`.
+        """
+        await self.feed.start()
+
+    def begin(self, resumes: dict[Market, Resume]) -> None:
+        """Begins a session of every market."""
+        settings, now_ns = self._settings, self._clock.now_ns()
+        names: dict[str, dict[str, str]] = {}
+        for stream in self.feed.streams:
+            names.setdefault(stream.symbol, {})[CHANNELS[stream.channel]] = stream.name
+        for info in self.feed.markets:
+            session = SessionStarted(
+                exchange=self.exchange,
+                symbol=info.symbol,
+                futures=FUTURES.get(self.exchange, False),
+                protocol=self._named.protocol,
+                interval_s=settings.interval_s,
+                step=settings.step,
+                steps=settings.steps,
+                reference=settings.reference,
+                stale_after_s=settings.stale_after_s,
+                channels=tuple(names[info.symbol]),
+                resume=resumes.get(Market(self.exchange, info.symbol)),
+            )
+            capture = None
+            if settings.raw:
+                folder = settings.data_dir / "raw" / self.exchange
+                most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
+                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
+            kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
+            self.markets[info.symbol] = kind(session, info.unified, names[info.symbol], now_ns, capture)
+
+    def _request_anchor(self, symbol: str, reason: str) -> None:
+        self.feed.request_anchor(symbol, reason)
+
+    def _show_progress(self, synced: int, total: int) -> None:
+        now_ns = self._clock.now_ns()
+        if total > 1 and (synced == total or now_ns - self._progress_ns >= SECOND_NS):
+            self._progress_ns = now_ns
+            click.echo(f"{self.exchange}: {synced} of {total} markets have their first snapshot", err=True)
