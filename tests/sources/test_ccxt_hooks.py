@@ -41,6 +41,7 @@ def test_the_exchange_has_what_we_call_and_override(name, hook, arguments):
 @pytest.mark.parametrize(
     ("hook", "arguments"),
     [
+        ("receive_loop", ["self"]),
         ("handle_message", ["self", "message"]),
         ("handle_text_or_binary_message", ["self", "data"]),
         ("open", ["self", "session", "backoff_delay"]),
@@ -51,6 +52,8 @@ def test_the_exchange_has_what_we_call_and_override(name, hook, arguments):
 def test_the_connection_has_what_we_call_and_override(hook, arguments):
     assert parameters(getattr(transport.Client, hook)) == arguments
     assert inspect.iscoroutinefunction(transport.Client.open)
+    assert isinstance(transport.ccxt_client.MSG_SIZE_OVERHEAD, int)
+    assert isinstance(transport.Client.buffer, property)
     assert {"on_message_callback", "connection", "last_retry_after"} <= set(vars(transport.Client)) | set(
         inspect.getsource(transport.Client.__init__).replace(".", " ").split()
     )
