@@ -38,9 +38,13 @@ def check_promise(
     gaps = read_gaps(open_local(data_dir), market)
     for channel in channels:
         table, column, stream = STREAMS[channel]
-        sent = set(simulator.get("/sent", market=market.exchange, symbol=market.symbol, stream=channel)["sent"])
+        ledger = simulator.get("/sent", market=market.exchange, symbol=market.symbol, stream=channel)
+        sent = set(ledger["sent"])
         stored = stored_ids(data_dir, market, table, column)
         assert len(stored) == len(set(stored)), f"{table}: {len(stored) - len(set(stored))} ids stored twice"
+        if ledger["truncated"]:
+            # The simulator remembers the newest half million; older ones can only be checked to be there once.
+            stored = [one for one in stored if one >= min(sent)]
         assert stored, f"nothing in {table}"
         assert set(stored) <= sent, f"{table}: stored what was never sent: {sorted(set(stored) - sent)[:5]}"
         cover = id_cover(gaps, stream)
