@@ -7,7 +7,6 @@ CollectorError
 
 from __future__ import annotations
 
-EXIT_GOOD = 0
 EXIT_BAD_NEWS = 1
 EXIT_USAGE = 2
 EXIT_MACHINE = 3

@@ -25,6 +25,7 @@ class StoreWriter:
         self._backend = backend
         self._writer = writer
         self._waiting: dict[tuple[str, Market], list[tuple[Batch, bytes]]] = {}
+        self._sizes: dict[tuple[str, Market], tuple[int, int]] = {}
 
     def add(self, exchange: str, symbol: str, batches: list[Batch]) -> None:
         """Takes rows; writes what has grown to a file.
@@ -35,11 +36,11 @@ class StoreWriter:
         for batch in batches:
             key = (batch.table, Market(exchange, symbol))
             waiting = self._waiting.setdefault(key, [])
-            waiting.append((batch, encode(batch)))
-            if (
-                sum(one.rows for one, _ in waiting) >= _FILE_ROWS
-                or sum(len(body) for _, body in waiting) >= _FILE_BYTES
-            ):
+            body = encode(batch)
+            waiting.append((batch, body))
+            rows, size = self._sizes.get(key, (0, 0))
+            rows, size = self._sizes[key] = (rows + batch.rows, size + len(body))
+            if rows >= _FILE_ROWS or size >= _FILE_BYTES:
                 self._write(*key)
 
     def flush(self) -> None:
@@ -51,6 +52,7 @@ class StoreWriter:
         from collector.journal.arrow import to_arrow
 
         waiting = self._waiting.pop((table, market))
+        del self._sizes[table, market]
         digest = hashlib.sha256()
         for _, body in waiting:
             digest.update(body)
