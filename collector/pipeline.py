@@ -241,12 +241,9 @@ class Pipeline:
             for venue in self.venues:
                 venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
             self._wall_step_ns = step_ns
-        every = [
-            (Market(venue.exchange, symbol), one) for venue in self.venues for symbol, one in venue.markets.items()
-        ]
-        self._observers.epochs([(market, one.market.latest) for market, one in every])
-        frames = sum(venue.recorder.frames for venue in self.venues)
-        self._console.show([(one.name, one.market.latest) for _, one in every], frames, now_ns)
+        self._observers.epochs()
+        lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
+        self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
     async def _commit(self) -> None:
         """Puts every row since the last commit, and what each market remembers, into the journal at once."""
