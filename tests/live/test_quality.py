@@ -41,6 +41,7 @@ def test_a_lost_connection_is_bad_at_once_and_callbacks_hold_up_nothing(
     )
     processes.append(process)
     time.sleep(3)
+    simulator.fault("rest:path=depth,status=503,n=3")  # so that the book stays away for a second at least
     simulator.fault("abort")
     time.sleep(4)
     assert process.stop() == 0, process.output
