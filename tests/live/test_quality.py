@@ -55,7 +55,7 @@ def test_a_lost_connection_is_bad_at_once_and_callbacks_hold_up_nothing(
     assert {"depth_down", "book_out_of_step"} & set(down["reasons"].split())
     assert any("trades" in reason for row in found for reason in row["reasons"].split())
     assert grades[-1] == "bad", "it stays so for half a minute without cause"
-    assert all(reason.startswith("after_") for reason in found[-1]["reasons"].split())
+    assert {f"after_{reason}" for reason in down["reasons"].split()} & set(found[-1]["reasons"].split())
     assert found[-1]["lag_p95_ms"] is not None
     assert found[-1]["journal_lag_ms"] < 30_000
 
