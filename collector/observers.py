@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from collector.consumers import Consumer, Hub
+from collector.state_writer import StateWriter
 from collector.watch import Change, Watch
 from storage_backends.interface import Market
 
@@ -37,6 +38,9 @@ class Observers:
         self._clock = clock
         self._venues = venues
         self._drained_ns = clock.now_ns()
+        self._state = None
+        if data_dir is not None:
+            self._state = StateWriter(data_dir, settings.store.backend, clock.now_ns(), venues, self.watch)
         self._told_epoch = 0
         self._recording: EventRecorder | None = None
         self._webhook: Webhook | None = None
@@ -83,9 +87,13 @@ class Observers:
         self.watch.committed(self._drained_ns)
         self._drained_ns = drained_ns
 
-    def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
+    async def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
         """A second is over."""
-        self.watch.second(self._clock.now_ns(), journal=journal, deliverer=deliverer, refusing=refusing)
+        now_ns = self._clock.now_ns()
+        self.watch.second(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+        if self._state is not None:
+            state = self._state.state(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+            await asyncio.to_thread(self._state.write, state)
 
     async def stop(self) -> None:
         """Nothing more will come: rows of the last seconds are handed on, consumers may finish."""
@@ -96,6 +104,8 @@ class Observers:
         if self._posting is not None:
             self._posting.cancel()
             await asyncio.wait([self._posting])
+        if self._state is not None:
+            self._state.write(self._state.state(self._clock.now_ns(), stopping=True))
 
     def _quality_changed(self, changes: list[Change]) -> None:
         for change in changes:
