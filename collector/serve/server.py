@@ -14,24 +14,26 @@ from collector.serve.settings import ServeSettings
 
 def serve(app: FastAPI, settings: ServeSettings) -> None:
     """Serves until a signal; returns after requests under way have had a few seconds to end."""
-    config = uvicorn.Config(
+    uvicorn.Server(configuration(app, settings)).run()
+
+
+def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
+    """uvicorn's settings: no access log, since addresses and paths are the asker's business, and bounds everywhere."""
+    deadlines = {"head_timeout_s": settings.head_timeout_s, "write_timeout_s": settings.write_timeout_s}
+    return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=type(
-            "Timed", (Deadlines,), {name: getattr(settings, name) for name in ("head_timeout_s", "write_timeout_s")}
-        ),
+        http=type("Timed", (Deadlines,), deadlines),
         ws="none",
         log_level="warning",
         access_log=False,
         server_header=False,
-        date_header=True,
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=15,
         timeout_graceful_shutdown=3,
         lifespan="off",
     )
-    uvicorn.Server(config).run()
 
 
 class Deadlines(H11Protocol):

@@ -9,7 +9,6 @@ from typing import Final
 from collector.errors import ConfigurationError
 from storage_backends.settings import StoreSettings
 
-
 MAX_ROWS: Final = 50_000
 """Rows in one answer, at most."""
 
