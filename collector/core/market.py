@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from collector.core.anchors import Request
@@ -14,6 +12,7 @@ from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, standing
 from collector.core.derived import epoch_consumers
+from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces
 from collector.core.gaps import Gap, GapLedger
@@ -32,8 +31,8 @@ from collector.core.inputs import (
     Verbatim,
 )
 from collector.core.records import Records, rows_batch
-from collector.core.sequencer import Sequencer
-from collector.core.tapes import KINDS, Entry, Tape
+from collector.core.sequencer import Position, Sequencer
+from collector.core.tapes import KINDS, Tape, open_tape
 
 
 class Market:
@@ -43,6 +42,9 @@ class Market:
     `drain`; their content depends on nothing but those inputs. Inputs are taken as they come: nothing that an
     exchange sends raises here.
     """
+
+    _sequencers: dict[str, Sequencer]
+    _tapes: dict[str, Tape]
 
     def __init__(self, start_ns: int, session: SessionStarted) -> None:
         resume = session.resume or Resume()
@@ -78,14 +80,17 @@ class Market:
 
     def _build(self, resume: Resume) -> None:
         """Makes what reads the streams: sequencers, book and tapes."""
-        self._sequencers: Mapping[str, Sequencer] = {
-            name: Sequencer(name, self._ledger, resume.positions.get(name), contiguous=contiguous)
-            for name, contiguous in [("depth", True), *((kind.table, kind.contiguous) for kind in KINDS)]
-        }
-        self._depth = Depth(self._sequencers["depth"], self._ledger, self._records, futures=self.session.futures)
-        self._tapes = {
-            kind.table: Tape(kind, self._sequencers[kind.table], self._ledger, self._records) for kind in KINDS
-        }
+        depth = Sequencer("depth", self._ledger, resume.positions.get("depth"))
+        self._sequencers = {"depth": depth}
+        self._depth = Depth(depth, self._ledger, self._records, futures=self.session.futures)
+        self._tapes = {}
+        known = [name for name in resume.positions if name != "depth"]
+        for stream in dict.fromkeys([*(kind.table for kind in KINDS), *known, *self.session.channels]):
+            if stream != "depth":
+                self._open_tape(stream, resume.positions.get(stream))
+
+    def _open_tape(self, stream: str, position: Position | None = None) -> None:
+        self._sequencers[stream], self._tapes[stream] = open_tape(stream, self._ledger, self._records, position)
 
     def add_consumer(self, consumer: EpochConsumer) -> None:
         """Lets `consumer` compute rows from each epoch, from the one that runs on."""
@@ -224,6 +229,8 @@ class Market:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
         for channel in channels:
             self._connections[channel] = connection
+            if channel not in self._sequencers:  # in a capture of others, which announces nothing
+                self._open_tape(channel)
         self._new |= self._unheard.intersection(channels)
         self._unheard.difference_update(channels)
         if "depth" in channels and self._depth.book is None:
