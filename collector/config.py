@@ -26,6 +26,8 @@ KNOWN_NAMES = {
     "futures_ws": "FUTURES_WS",
     "spot_ws": "SPOT_WS",
     "depth_speed": "DEPTH_SPEED",
+    "depth_update": "DEPTH_ENABLED",
+    "top_n": "TOPN",
 }
 """Options that also have a name without prefix in the environment."""
 
