@@ -51,7 +51,8 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `complete` adds to it what depends on the market. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `complete` adds to it what depends on the market. `symbols` (the exchange's own ids) restricts
+    the markets; empty takes all.
     """
 
     template: SessionStarted

@@ -197,9 +197,10 @@ class MultiTick:
         spread = percent = None
         if bid is not None and ask is not None:
             spread, percent = _spread(flow.book, bid, ask)
-        both = bids.total + asks.total
-        imbalance = (bids.total - asks.total) / both if both else None
-        ratio = bids.total / asks.total if asks.total else None
+        imbalance = ratio = None
+        if bids.price and asks.price:  # else one side is unknown, and the other one says nothing about both
+            imbalance = (bids.total - asks.total) / (bids.total + asks.total)
+            ratio = bids.total / asks.total
         quality = (bids.coverage, asks.coverage, self._levels, self._rounding, flow.book_recv_ns, flow.valid)
         return (flow.epoch, float(tick), bid, ask, spread, percent, imbalance, ratio, *quality)
 
