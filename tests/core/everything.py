@@ -6,7 +6,16 @@ import random
 from collections.abc import Iterator
 
 from collector.core.channels import stream_of
-from collector.core.inputs import AnchorArrived, AnchorRequested, Closed, Opened, Polled, SessionStarted, SessionStopped, Tick
+from collector.core.inputs import (
+    AnchorArrived,
+    AnchorRequested,
+    Closed,
+    Opened,
+    Polled,
+    SessionStarted,
+    SessionStopped,
+    Tick,
+)
 from collector.simulator.instruments import simulated
 from collector.simulator.messages import Message
 from collector.simulator.seeded import STEP_MS, SeededMarket
@@ -29,7 +38,10 @@ def session(exchange: str, **changes: object) -> SessionStarted:
         "channels": tuple(stream_of(channel) for channel in CHANNELS[exchange]),
     }
     return SessionStarted(
-        exchange=exchange, symbol="BTCUSDT", futures=exchange == "binanceusdm", **(settings | changes)  # type: ignore[arg-type]
+        exchange=exchange,
+        symbol="BTCUSDT",
+        futures=exchange == "binanceusdm",
+        **(settings | changes),  # type: ignore[arg-type]
     )
 
 

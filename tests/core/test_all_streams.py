@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -11,10 +12,9 @@ from hypothesis import strategies as st
 
 from collector.core.bars import DELAY_MS
 from collector.simulator.klines import Kline
-from tests.core.everything import START_MS, Everything, session
+from tests.core.everything import START_MS, START_NS, Everything, session
 from tests.core.script import run, tables
 from tests.core.test_market import differing
-from tests.core.everything import START_NS
 
 EXCHANGES = ("binanceusdm", "binance")
 
@@ -89,7 +89,7 @@ def test_bars_are_the_exchanges_klines(faultless: Faultless) -> None:
 def test_bars_of_one_interval_follow_on_each_other(faultless: Faultless) -> None:
     for interval in ("1s", "5s", "1m"):
         bars = [row for row in faultless.rows["bars"] if row["interval"] == interval]
-        steps = {after["open_time"] - before["open_time"] for before, after in zip(bars, bars[1:], strict=False)}
+        steps = {after["open_time"] - before["open_time"] for before, after in itertools.pairwise(bars)}
         assert len(steps) <= 1
         incomplete = [row for row in bars if not row["complete"]]
         assert incomplete == bars[: len(incomplete)], "those that began before the trades were connected"
