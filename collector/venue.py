@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import click
 import msgspec
@@ -33,6 +33,8 @@ class Venue:
     def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
         self.exchange = exchange
         self.markets: dict[str, LiveMarket] = {}
+        self.on_joined: Callable[[str, LiveMarket], None] | None = None
+        """Told of a market that begins while others run."""
         self._named = exchange_named(exchange)
         self._settings = settings
         self._clock = clock
@@ -78,6 +80,8 @@ class Venue:
 
     def _joined(self, info: MarketInfo, streams: Sequence[Stream]) -> None:
         self._begin(info, {stream_of(stream.channel): stream.name for stream in streams})
+        if self.on_joined is not None:
+            self.on_joined(info.symbol, self.markets[info.symbol])
 
     def _begin(self, info: MarketInfo, names: dict[str, str]) -> None:
         """Begins a session of one market; `names` are the exchange's names of its streams."""
