@@ -1,7 +1,7 @@
 """Days of a store of files: many files of minutes into one file a day, and whole days deleted.
 
-A new file is made durable first and the old ones go afterwards, so a crash between leaves rows twice in the store, which
-a scan gives once and the next compaction removes. `Files` says what a reader sees meanwhile.
+A new file is made durable first and the old ones go afterwards, so a crash between leaves rows twice in the store,
+which a scan gives once and the next compaction removes. `Files` says what a reader sees meanwhile.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 What a place of files must be able to do is `Files`; everything else, merging, pruning, naming, is the same for all.
 
-Files may be replaced by one that has all their rows (`file_days`) while a scan is under way. It then lists them anew and
-goes on behind the last key that it gave, so that a scan never gives a row twice nor leaves one out.
+Files may be replaced by one that has all their rows (`file_days`) while a scan is under way. It then lists them anew
+and goes on behind the last key that it gave, so that a scan never gives a row twice nor leaves one out.
 """
 
 from __future__ import annotations
@@ -159,10 +159,8 @@ class FileBackend(Backend):
             (f"{base}/{folder}/{layout.name_part(definition, part, writer, content_hash, self._suffix)}", part)
             for folder, part in layout.split_by_date(definition, in_key_order(definition, rows))
         ]
-        # Of several parts all are looked at before any is written, so that a refused write leaves no part of itself. In
-        # another format the same rows can only lie there from an earlier process, whose open writes come first.
-        if self._files.looks_are_cheap or len(parts) > 1 or base not in self._begun:
-            parts = [(path, part) for path, part in parts if not self._is_stored(definition, path, content_hash)]
+        suffixes = self._worth_a_look(len(parts), begun=base in self._begun)
+        parts = [(path, part) for path, part in parts if not self._is_stored(definition, path, content_hash, suffixes)]
         if parts and base not in self._begun:
             self._files.first_write(base)
             self._begun.add(base)
@@ -171,10 +169,19 @@ class FileBackend(Backend):
             if not self._files.put(path, payload, content_hash):
                 self._is_stored(definition, path, content_hash)
 
-    def _is_stored(self, table: Table, path: str, content_hash: str) -> bool:
-        """Whether this very content lies there, durably, in whatever format; raises when it is something else."""
+    def _worth_a_look(self, parts: int, *, begun: bool) -> Sequence[str]:
+        """The formats in which to look for a write before it is done."""
+        # Of several parts all are looked at before any is written, so that a refused write leaves no part of itself.
+        if self._files.looks_are_cheap or parts > 1:
+            return layout.SUFFIXES
+        # What has the very name, `put` tells. In another format the same rows can only lie there from an earlier
+        # process, whose open writes come first.
+        return () if begun else [suffix for suffix in layout.SUFFIXES if suffix != self._suffix]
+
+    def _is_stored(self, table: Table, path: str, content_hash: str, suffixes: Sequence[str] = layout.SUFFIXES) -> bool:
+        """Whether this very content lies there, durably, in one of these formats; raises when it is something else."""
         stem = path.removesuffix(layout.PARQUET).removesuffix(layout.JSONL)
-        for each in (f"{stem}{suffix}" for suffix in layout.SUFFIXES):
+        for each in (f"{stem}{suffix}" for suffix in suffixes):
             found = self._files.find(each)
             if found is None:
                 continue
@@ -184,8 +191,8 @@ class FileBackend(Backend):
                     stored = file.content_hash
             if stored != content_hash:
                 raise PermanentBackendError(
-                    f"{self._files.where(each)}: holds other content ({stored}) than what is written under its name now "
-                    f"({content_hash})"
+                    f"{self._files.where(each)}: holds other content ({stored}) than what is written under its name "
+                    f"now ({content_hash})"
                 )
             self._files.confirm(each)
             return True
@@ -243,9 +250,7 @@ class FileBackend(Backend):
             else:
                 return
 
-    def _read(
-        self, table: Table, path: str, columns: Sequence[str], within: TimeRange, after: Any
-    ) -> Iterator[Chunk]:
+    def _read(self, table: Table, path: str, columns: Sequence[str], within: TimeRange, after: Any) -> Iterator[Chunk]:
         """The rows of a file whose lead key lies behind `after`; all for None."""
         with self.opened(table, path) as file:
             for chunk in file.chunks(columns, within):

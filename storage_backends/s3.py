@@ -1,8 +1,8 @@
 """Files as objects of an S3 store: the same names, one create-only PUT each.
 
-An object is there whole or not at all, so nothing is ever unfinished. Listings are strongly consistent: a page is of one
-moment, and a date whose files lie on two pages is listed again by itself. Where the old and the new files of a merged
-date could be seen to be missing both, that is what keeps it from happening.
+An object is there whole or not at all, so nothing is ever unfinished. Listings are strongly consistent: a page is of
+one moment, and a date whose files lie on two pages is listed again by itself. So no listing of a date that is being
+merged lacks both the old files and the new one.
 
 Beside tables there are hidden objects: `.check`, `.compact.lock`, and `_deleted` in a date that is being deleted, which
 readers pass over. Those of pandas and DuckDB do so with all of them, too.

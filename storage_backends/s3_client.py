@@ -85,7 +85,8 @@ class S3Client:
 
     def head(self, path: str) -> dict[str, Any] | None:
         """What the store says of an object; None when there is none."""
-        return self._read("head_object", path, missing_is_none=True)
+        answer: dict[str, Any] | None = self._read("head_object", path, missing_is_none=True)
+        return answer
 
     def read(self, path: str, span: str) -> tuple[bytes, int]:
         """The bytes of `span` (`first-last`, both included, or `-count`) and the size of the whole object.
@@ -156,7 +157,7 @@ class S3Client:
         from botocore.exceptions import BotoCoreError, ClientError
 
         named = {} if path is None else {"Key": self._key(path)}
-        body = how.get("Body")
+        body: Any = how.get("Body")
         if hasattr(body, "seek"):
             body.seek(0)
         try:
@@ -178,7 +179,7 @@ class S3Client:
         return answer
 
 
-class _AlreadyThere(Exception):  # noqa: N818
+class _AlreadyThere(Exception):
     pass
 
 

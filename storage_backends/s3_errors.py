@@ -17,8 +17,8 @@ _CREDENTIALS = (
     "journal is stored then, without a restart"
 )
 _PERMISSION = (
-    "allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and, to merge and delete days, "
-    "s3:DeleteObject on what is in it"
+    "allow these credentials s3:ListBucket on the bucket, and s3:GetObject, s3:PutObject and, to merge and delete "
+    "days, s3:DeleteObject on what is in it"
 )
 _BUCKET = "make the bucket, or mend --s3-bucket (S3_BUCKET)"
 _REGION = "the bucket is elsewhere: mend --s3-region (S3_REGION, AWS_DEFAULT_REGION) or --s3-endpoint-url"

@@ -1,10 +1,12 @@
 """The contract ships with the package; its assertions are shown like those of a test file."""
 
+import functools
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from storage_backends import s3_client
 from storage_backends.s3_client import Location
 from tests.storage_backends import s3_server
 
@@ -22,6 +24,8 @@ def s3_url() -> Iterator[str]:
 
 
 @pytest.fixture
-def location(s3_url: str) -> Location:
-    """A place in an empty bucket of that store."""
+def location(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Location:
+    """A place in an empty bucket of that store. Making a client takes boto3 a tenth of a second, so one is shared."""
+    connect = functools.cache(s3_client._connect)
+    monkeypatch.setattr(s3_client, "_connect", connect)
     return s3_server.new_location(s3_url)

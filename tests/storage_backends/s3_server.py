@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -37,6 +38,7 @@ def store_url() -> Iterator[str]:
         server.stop()
 
 
+@functools.cache
 def client(url: str) -> Any:
     """boto3 without anything of ours."""
     return boto3.client("s3", endpoint_url=url)

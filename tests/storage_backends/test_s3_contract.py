@@ -1,6 +1,6 @@
 """The contract on S3: on moto's server, and with S3_TEST_ENDPOINT set on the store that it names.
 
-    tests/storage_backends/swift.sh      # makes OpenStack Swift, a real object store, in a folder and runs this file on it
+tests/storage_backends/swift.sh      # makes OpenStack Swift, a real object store, in a folder and runs this file on it
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 
 from storage_backends import jsonl, parquet
-from storage_backends.contract import BackendContract
+from storage_backends.contract import BackendContract, model_test
 from storage_backends.interface import Backend
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location
 
 
 class TestContract(BackendContract):
+    test_agrees_with_a_model = model_test(8)
+
     @pytest.fixture
     def open_store(self, location: Location) -> Callable[[], Backend]:
         return lambda: S3Backend(location)
@@ -38,6 +40,7 @@ class CompactingStore:
         return getattr(self._backend, name)
 
 
+@pytest.mark.soak
 class TestContractWhileDaysAreMergedInBothFormats(BackendContract):
     @pytest.fixture
     def open_store(self, location: Location, monkeypatch: pytest.MonkeyPatch) -> Any:

@@ -19,9 +19,9 @@ import pytest
 from storage_backends import formats, layout
 from storage_backends.contract_rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
+from storage_backends.files import FileBackend
 from storage_backends.interface import Market
 from storage_backends.layout import TimeRange
-from storage_backends.files import FileBackend
 from storage_backends.local import LocalBackend, LocalFiles
 from storage_backends.reading import read
 from storage_backends.schema import TABLES, Table
