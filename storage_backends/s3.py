@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from storage_backends.files import NewFile
+    from storage_backends.interface import Market
 
 TAIL_BYTES: Final = 1 << 16
 """Read at once from a file's end: its footer, and the whole of a short one."""
@@ -47,6 +48,12 @@ class S3Backend(FileBackend):
 
     def __init__(self, location: Location, file_format: str = "parquet") -> None:
         super().__init__(S3Files(location), file_format)
+
+    def erase(self, table: str, market: Market) -> None:
+        """Deletes all rows of `market` in `table`, date by date."""
+        base = layout.market_folder(table, market)
+        for folder, _ in list(self._files.dated(base, None, None)):
+            self._files.discard(f"{base}/{folder}")
 
 
 class S3Days(FileDays):

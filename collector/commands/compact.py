@@ -10,6 +10,7 @@ import msgspec
 from collector.clock import SystemClock
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.retention import BUSY
 from collector.upkeep import Upkeep, UpkeepReport, today
 from storage_backends.settings import StoreSettings
 
@@ -63,8 +64,9 @@ def compact(
 
     with store_errors(store), days.alone() as held:
         if not held:
-            raise ConfigurationError(*store.place, "is being compacted by another process; wait for it")
-        upkeep = Upkeep(days, backend, store.data_dir, clock, say, dry_run=dry_run)
+            raise ConfigurationError(*store.place, f"{BUSY}; wait for it")
+        folder = store.data_dir if store.backend == "local" else None
+        upkeep = Upkeep(days, backend, folder, clock, say, dry_run=dry_run)
         report = upkeep.run(limit, retain_days, disk_budget)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))
