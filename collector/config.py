@@ -22,6 +22,8 @@ PREFIX = "COLLECTOR_"
 KNOWN_NAMES = {
     "symbol": "SYMBOL",
     "backend": "DB_BACKEND",
+    "shard_index": "SHARD_INDEX",
+    "shard_count": "SHARD_COUNT",
     "s3_bucket": "S3_BUCKET",
     "s3_prefix": "S3_PREFIX",
     "s3_region": "S3_REGION",

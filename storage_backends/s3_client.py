@@ -73,12 +73,18 @@ class S3Client:
         return f"{self.location}/{path}" if path else str(self.location)
 
     def put(self, path: str, body: Any, md5: bytes, metadata: dict[str, str], *, only_new: bool = True) -> bool:
-        """One PUT. False, and nothing touched, when `only_new` and there is such an object."""
+        """One PUT. False, and nothing touched, when `only_new` and there is such an object.
+
+        Not repeated, since that is for the caller to decide; where it replaces what is there, it is as reads are.
+        """
         from base64 import b64encode
 
-        how: dict[str, Any] = {"IfNoneMatch": "*"} if only_new else {}
+        how: dict[str, Any] = {"Body": body, "ContentMD5": b64encode(md5).decode(), "Metadata": metadata}
+        if not only_new:
+            self._read("put_object", path, **how)
+            return True
         try:
-            self._call("put_object", path, Body=body, ContentMD5=b64encode(md5).decode(), Metadata=metadata, **how)
+            self._call("put_object", path, IfNoneMatch="*", **how)
         except _AlreadyThere:
             return False
         return True

@@ -11,7 +11,9 @@ import click
 from collector.clock import SystemClock
 from collector.commands.options import check_wanted, config_option, retention_options, store_options
 from collector.config import FiniteRange, setting
+from collector.errors import ConfigurationError
 from collector.settings import RunSettings
+from collector.shards import Shard
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
@@ -90,6 +92,8 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
+@setting("--shard-count", default=1, type=click.IntRange(1, 10_000), help="collectors among which markets are split")
+@setting("--shard-index", default=0, type=click.IntRange(0), help="which of them this one is, from 0")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -124,6 +128,8 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    shard_count: int,
+    shard_index: int,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -164,6 +170,7 @@ def run(
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
+            shard=_shard(shard_index, shard_count),
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
@@ -174,3 +181,11 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock()).run())
+
+
+def _shard(index: int, count: int) -> Shard:
+    if index >= count:
+        raise ConfigurationError(
+            "--shard-index", index, f"there are {count} collectors (--shard-count), numbered 0 to {count - 1}"
+        )
+    return Shard(index, count)

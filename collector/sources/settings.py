@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.shards import ALONE, Shard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -28,3 +30,4 @@ class FeedSettings:
     reconnect_cap_s: float = 60.0
     rotate_after_s: float = 23 * 3600.0  # the exchange ends a connection after 24 hours
     weight_headroom: float = 0.3
+    shard: Shard = ALONE
