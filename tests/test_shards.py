@@ -31,7 +31,8 @@ def test_markets_are_spread_evenly_and_stay_where_they_are() -> None:
 
 def test_the_split_never_changes() -> None:
     """Collectors of other releases and other machines must agree."""
-    assert [shard_of("binanceusdm", symbol, 5) for symbol in ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")] == [
+    symbols = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT")
+    assert [shard_of("binanceusdm", symbol, 5) for symbol in symbols] == [
         0,
         4,
         2,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import msgspec
 import pyarrow as pa
 from hypothesis import given
@@ -26,7 +28,7 @@ def test_what_is_missing_of_a_range(ranges: list[tuple[int, int]], start: int, l
     assert [one for first, last in missing for one in range(first, last + 1)] == sorted(
         set(range(start, start + length + 1)) - held
     )
-    assert all(before[1] + 1 < after[0] for before, after in zip(missing, missing[1:], strict=False))
+    assert all(before[1] + 1 < after[0] for before, after in pairwise(missing))
 
 
 @given(RANGES)
@@ -80,12 +82,9 @@ def test_a_second_collector_fills_a_store(sample: Sample) -> None:
             sample.store.write(table, MARKET, rows.cast(sample.schema(table)), writer="other", content_hash=hashed)
     left = [one for one in read_remaining(sample.store, MARKET) if not one.healed]
     assert {one.stream for one in left} == {"book_ticker"}
-    for collector, spans in (("a", [(0, 10**15)]),):
-        statement = msgspec.json.encode(said(collector, *spans)).decode()
-        time_ns = START_NS + 31 * SECOND
-        put(
-            sample.store, "events", [row("events", 0, time_ns=time_ns, kind="covered", detail=statement)], market=MARKET
-        )
+    statement = msgspec.json.encode(said("a", (0, 10**15))).decode()
+    event = row("events", 0, time_ns=START_NS + 31 * SECOND, kind="covered", detail=statement)
+    put(sample.store, "events", [event], market=MARKET)
     assert all(one.healed for one in read_remaining(sample.store, MARKET))
     after = verify_market(sample.store, MARKET)
     assert after.problems == []

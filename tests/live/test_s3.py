@@ -12,7 +12,7 @@ import pytest
 
 from collector.audit.gaps import read_gaps
 from storage_backends.interface import Market
-from storage_backends.s3 import S3Backend
+from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location
 from tests.live.harness import Process, Simulator, collector, live
 from tests.live.invariant import check_promise
@@ -136,3 +136,34 @@ def test_a_bucket_that_is_not_there_ends_the_start(simulate: Callable[..., Simul
                      check=False)  # fmt: skip
     assert done.returncode == 2
     assert "--s3-bucket" in done.stderr
+
+
+def test_two_collectors_of_one_market_make_one_store_without_a_gap(
+    simulate: Callable[..., Simulator], s3_url: str, tmp_path: Path, processes: list[Process]
+) -> None:
+    simulator, location = simulate("--symbols", "1"), s3_server.new_location(s3_url)
+
+    def start(name: str) -> Process:
+        process = live(simulator, tmp_path / name, "--flush-interval", "1", *options(location, s3_url))
+        processes.append(process)
+        time.sleep(2)
+        return process
+
+    running = {"one": start("one"), "other": start("other")}
+    for name in ("one", "other"):
+        assert running[name].stop() == 0, running[name].output
+        running[name] = start(name)
+    for process in running.values():
+        assert process.stop() == 0, process.output
+    store, days = S3Backend(location), S3Days(location)
+    stated = [gap.stream for gap in read_gaps(store, MARKET) if gap.reason == "restart" and not gap.healed]
+    assert {"depth", "trades", "book_ticker"} <= set(stated)
+    found = json.loads(collector("gaps", "--json", *options(location, s3_url)).stdout)
+    assert all(gap["healed"] for gap in found), [gap for gap in found if not gap["healed"]]
+    report = json.loads(collector("verify", "--json", *options(location, s3_url)).stdout)
+    covered = report["markets"][0]["covered"]
+    assert covered["seconds"] == covered["of"] > 8
+    # Merged, no row is there twice.
+    for day in list(days.days()):
+        days.compact(day)
+    check(simulator, location, tmp_path / "mirror")
