@@ -26,6 +26,7 @@ from collector.core.sequencer import Position
 from collector.coverage import KIND as COVERED
 from collector.coverage import Coverage, broken_streams
 from collector.errors import ConfigurationError, MachineFailed
+from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.recorder import LiveMarket
 from collector.refusals import KEPT, Refusals
@@ -66,6 +67,9 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
+        self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
+        self._hot_stop = threading.Event()
+        self._heating: asyncio.Future[None] | None = None
         self._kept: list[tuple[Market, Batch]] = []
         self._coverage: dict[Market, Coverage] = {}
         self._positions: dict[Market, dict[str, Position]] = {}
@@ -98,6 +102,8 @@ class Pipeline:
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
+            if self._hot is not None:
+                self._heating = loop.run_in_executor(None, self._hot.run, self._hot_stop)
             self._announce()
             gc.collect()
             gc.freeze()
@@ -293,6 +299,8 @@ class Pipeline:
             raise MachineFailed(str(error)) from error
         self._kept = []
         self._cover(batches, interrupted=unspoken)
+        if self._hot is not None:
+            self._hot.offer(batches)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
@@ -394,6 +402,9 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
+            self._hot_stop.set()
+            if self._heating is not None:
+                await asyncio.wait([self._heating])
             for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()
