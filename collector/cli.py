@@ -27,6 +27,7 @@ COMMANDS = (
     "report",
     "stats",
     "compact",
+    "copy",
     "journal",
     "serve",
 )

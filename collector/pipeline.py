@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,11 @@ from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, Tick
+from collector.core.sequencer import Position
+from collector.coverage import KIND as COVERED
+from collector.coverage import Coverage, broken_streams
 from collector.errors import ConfigurationError, MachineFailed
+from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
@@ -43,6 +48,7 @@ _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
 _GC_OBJECTS = 20_000
+_COVERED_NS = 60 * SECOND_NS
 
 
 class Pipeline:
@@ -70,7 +76,13 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
+        self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
+        self._hot_stop = threading.Event()
+        self._heating: asyncio.Future[None] | None = None
         self._kept: list[tuple[Market, Batch]] = []
+        self._coverage: dict[Market, Coverage] = {}
+        self._positions: dict[Market, dict[str, Position]] = {}
+        self._covered_ns = 0
         self._refusals = Refusals()
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
@@ -99,6 +111,8 @@ class Pipeline:
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
+            if self._hot is not None:
+                self._heating = loop.run_in_executor(None, self._hot.run, self._hot_stop)
             self._announce()
             gc.collect()
             gc.freeze()
@@ -233,6 +247,8 @@ class Pipeline:
         for venue in self.venues:
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
+        if now_ns - self._covered_ns >= _COVERED_NS:
+            self._state_coverage(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
             log.warning(
@@ -256,7 +272,9 @@ class Pipeline:
                 drained = live.drain()
                 self._observers.drained(venue, symbol, drained)
                 rows += [(market, batch) for batch in drained]
-                states[market] = msgspec.json.encode(live.market.resume())
+                resume = live.market.resume()
+                states[market] = msgspec.json.encode(resume)
+                self._positions[market] = {name: copy(position) for name, position in resume.positions.items()}
         journal = self._journal
         if journal is None:
             return
@@ -283,11 +301,39 @@ class Pipeline:
             raise MachineFailed(str(error)) from error
         self._kept = []
         self._observers.committed(drained_ns)
+        self._cover(batches, interrupted=unspoken)
+        if self._hot is not None:
+            self._hot.offer(batches)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
+
+    def _cover(self, batches: list[tuple[Market, Batch]], *, interrupted: bool) -> None:
+        """Follows what is on disk without a gap. The states are those of the commit that just succeeded."""
+        broken: dict[Market, list[Batch]] = {}
+        for market, batch in batches:
+            if batch.table == "gaps":
+                broken.setdefault(market, []).append(batch)
+        for venue in self.venues:
+            for symbol in venue.markets:
+                market = Market(venue.exchange, symbol)
+                if interrupted and market in self._coverage:
+                    self._coverage[market].interrupted()
+                if market not in self._coverage:
+                    assert self._journal is not None
+                    self._coverage[market] = Coverage(self._journal.collector_id)
+                self._coverage[market].committed(self._positions[market], broken_streams(broken.get(market, ())))
+
+    def _state_coverage(self, now_ns: int) -> None:
+        self._covered_ns = now_ns
+        for venue in self.venues:
+            for symbol in venue.markets:
+                coverage = self._coverage.get(Market(venue.exchange, symbol))
+                detail = None if coverage is None else coverage.take()
+                if detail is not None:
+                    venue.recorder.event(self._clock.now_ns(), symbol, COVERED, detail)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""
@@ -336,6 +382,7 @@ class Pipeline:
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
+        self._state_coverage(self._clock.now_ns())
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
@@ -359,6 +406,9 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
+            self._hot_stop.set()
+            if self._heating is not None:
+                await asyncio.wait([self._heating])
             for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()

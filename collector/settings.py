@@ -57,6 +57,7 @@ class RunSettings:
     journal_max_bytes: int
     max_batch_rows: int = 1_000_000
     compact: bool = True
+    hot: bool = True
     retain_days: int | None = None
     disk_budget_bytes: int | None = None
     raw_max_bytes: int | None = None

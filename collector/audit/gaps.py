@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -44,6 +44,22 @@ class Cover:
         """Whether all of start…end is covered."""
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and end <= self._ends[at]
+
+    def missing(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of start…end that are not covered, both ends included."""
+        found = []
+        at = max(0, bisect_right(self._starts, start) - 1)
+        for first, last in zip(self._starts[at:], self._ends[at:], strict=True):
+            if first > end:
+                break
+            if first > start:
+                found.append((start, first - 1))
+            start = max(start, last + 1)
+        return [*found, (start, end)] if start <= end else found
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """The ranges, ascending."""
+        return zip(self._starts, self._ends, strict=True)
 
     def touches(self, start: int, end: int) -> bool:
         """Whether any of start…end is covered."""

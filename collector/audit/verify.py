@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from collector.audit.gaps import id_cover, read_gaps, recounts, time_cover
+from collector.audit.gaps import Cover, id_cover, recounts, time_cover
+from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
@@ -74,6 +75,17 @@ class GapCount(msgspec.Struct):
     healed: int = 0
 
 
+class CoveredSeconds(msgspec.Struct):
+    """Of the epochs from first to last, those in whose second no stream has a gap left, whoever collected it.
+
+    `ranges` are first and last epoch of each unbroken run.
+    """
+
+    seconds: int = 0
+    of: int = 0
+    ranges: list[tuple[int, int]] = []
+
+
 class MarketReport(msgspec.Struct):
     """What was found in one market; `problems` is empty when the store keeps its promise there."""
 
@@ -84,6 +96,7 @@ class MarketReport(msgspec.Struct):
     book: BookCheck
     gaps: dict[str, GapCount]
     quarantined: int
+    covered: CoveredSeconds
     problems: list[str]
 
 
@@ -95,8 +108,8 @@ def verify_market(
     every: Callable[[int], None] | None = None,
 ) -> MarketReport:
     """Audits one market; `every` is told the number of diffs walked, about each 1,000."""
-    gaps = read_gaps(backend, market)
-    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, [])
+    gaps = read_remaining(backend, market)
+    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, CoveredSeconds(), [])
     for gap in gaps:
         count = report.gaps.setdefault(gap.stream, GapCount())
         count.gaps += 1
@@ -114,8 +127,22 @@ def verify_market(
                 starts.append(time_ns)
             report.quarantined += kind == "quarantine"
     report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
+    report.covered = _covered(gaps, report.epochs)
     report.problems = _problems(report)
     return report
+
+
+def _covered(gaps: list[Gap], epochs: EpochCheck) -> CoveredSeconds:
+    """Epoch T holds the second before it."""
+    if epochs.first is None or epochs.last is None:
+        return CoveredSeconds()
+    touched = Cover(
+        (gap.from_ns // SECOND_NS + 1, epochs.last if gap.to_ns is None else gap.to_ns // SECOND_NS + 1)
+        for gap in gaps
+        if not gap.healed
+    )
+    ranges = touched.missing(epochs.first, epochs.last)
+    return CoveredSeconds(sum(end - start + 1 for start, end in ranges), epochs.last - epochs.first + 1, ranges)
 
 
 def _problems(report: MarketReport) -> list[str]:

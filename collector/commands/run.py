@@ -18,6 +18,7 @@ from collector.consumers import Consumer, load_callback
 from collector.errors import ConfigurationError
 from collector.serve.child import check_address
 from collector.settings import RunSettings
+from collector.shards import Shard
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
@@ -60,6 +61,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@setting("--hot/--no-hot", default=True, help="keep the last 1,024 rows of each table and market under DATA_DIR/hot")
 @retention_options
 @setting(
     "--journal-max-bytes",
@@ -103,6 +105,8 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
 @setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
 @setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
+@setting("--shard-count", default=1, type=click.IntRange(1, 10_000), help="collectors among which markets are split")
+@setting("--shard-index", default=0, type=click.IntRange(0), help="which of them this one is, from 0")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -127,6 +131,7 @@ def run(
     flush_interval: float,
     max_batch_size: int,
     compact: bool,
+    hot: bool,
     retain_days: int | None,
     disk_budget: int | None,
     journal_max_bytes: int,
@@ -142,6 +147,8 @@ def run(
     record_buffer_size: int,
     webhook: str | None,
     http: str | None,
+    shard_count: int,
+    shard_index: int,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -171,6 +178,7 @@ def run(
         flush_interval_s=flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
+        hot=hot,
         retain_days=retain_days,
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
@@ -190,6 +198,7 @@ def run(
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
             polls=wanted.polls,
+            shard=_shard(shard_index, shard_count),
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
@@ -205,3 +214,12 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
+    asyncio.run(Pipeline(settings, SystemClock()).run())
+
+
+def _shard(index: int, count: int) -> Shard:
+    if index >= count:
+        raise ConfigurationError(
+            "--shard-index", index, f"there are {count} collectors (--shard-count), numbered 0 to {count - 1}"
+        )
+    return Shard(index, count)
