@@ -54,9 +54,9 @@ async def test_named_markets_alone_are_not_followed(harness, simulator):
 
 
 async def test_a_market_of_another_shard_does_not_join(harness, simulator):
-    """ETHUSDT falls to the other one of two collectors than BTCUSDT does."""
-    mine = shard_of("binanceusdm", "BTCUSDT", 3)
-    assert shard_of("binanceusdm", "ETHUSDT", 3) != mine
+    """ETHUSDT falls to another one of five collectors than BTCUSDT does."""
+    mine = shard_of("binanceusdm", "BTCUSDT", 5)
+    assert shard_of("binanceusdm", "ETHUSDT", 5) != mine
     simulator.apply(parse_fault("unlist:symbol=ETHUSDT"))
     await harness.run(
         "binanceusdm",
@@ -64,7 +64,7 @@ async def test_a_market_of_another_shard_does_not_join(harness, simulator):
         ("aggTrade",),
         url_root=simulator.url,
         listing_interval_s=0.05,
-        shard=Shard(mine, 3),
+        shard=Shard(mine, 5),
     )
     simulator.apply(parse_fault("list:symbol=ETHUSDT"))
     asked = simulator.hub.counters["rest binanceusdm exchangeInfo"]
