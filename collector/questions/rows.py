@@ -132,6 +132,14 @@ def latest_rows(
         reach_ns *= _REACH_GROWS
 
 
+def newest_of_each(table: str, rows: pa.Table) -> pa.Table:
+    """The newest row of `rows`; of bars the newest of each interval."""
+    if table != "bars":
+        return rows.slice(max(0, rows.num_rows - 1))
+    last = {interval: at for at, interval in enumerate(rows.column("interval_ms").to_pylist())}
+    return rows.take(pa.array([last[interval] for interval in sorted(last)], pa.int64()))
+
+
 def _joined(definition: Table, parts: list[pa.Table]) -> pa.Table:
     return pa.concat_tables([bare(definition.schema).empty_table(), *parts])
 
