@@ -30,6 +30,7 @@ COMMANDS = (
     "copy",
     "journal",
     "serve",
+    "tui",
 )
 
 

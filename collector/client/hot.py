@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.client.local import LocalClient, store_errors
+from collector.questions.rows import find_market, with_fresh
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
 from storage_backends.open import open_backend
@@ -35,15 +36,19 @@ class HotClient(LocalClient):
         self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
     ) -> pa.Table:
         if start_ns is None and end_ns is None:
-            rows = self.read_hot(table, symbol, exchange)
-            if rows.num_rows >= limit:
-                return rows.slice(rows.num_rows - limit)
+            fresh = self.read_hot(table, symbol, exchange)
+            if fresh.num_rows >= limit:
+                return fresh.slice(fresh.num_rows - limit)
+            if self._market(symbol, exchange) in self._backend.markets(table):
+                stored = super()._rows(table, symbol, exchange, limit, start_ns, end_ns)
+                return with_fresh(table, stored, fresh, limit)
+            return fresh
         return super()._rows(table, symbol, exchange, limit, start_ns, end_ns)
 
     def _market(self, symbol: str, exchange: str | None) -> Market:
-        from collector.questions.rows import find_market
-
         market = self._markets.get((symbol, exchange))
         if market is None:
-            market = self._markets[symbol, exchange] = find_market(self._backend, symbol, exchange)
+            market = self._markets[symbol, exchange] = find_market(
+                self._backend, symbol, exchange, self._hot.markets("depth")
+            )
         return market

@@ -16,7 +16,16 @@ from collector.clock import Clock
 from collector.questions.bars import ohlcv
 from collector.questions.book import ladder
 from collector.questions.orderbook import orderbook
-from collector.questions.rows import Page, Stopped, find_market, latest_rows, newest_of_each, rows_between, table_of
+from collector.questions.rows import (
+    Page,
+    Stopped,
+    find_market,
+    latest_rows,
+    newest_of_each,
+    rows_between,
+    table_of,
+    with_fresh,
+)
 from collector.serve.answers import ARROW, Json, plain, rows_answer
 from collector.serve.guard import Guard
 from collector.serve.live import Live
@@ -103,9 +112,13 @@ def _add_stored(app: FastAPI, backend: Backend, hot_store: HotStore, workers: Wo
         start_ns, end_ns = _window(start, end)
 
         def question(stopped: Stopped) -> tuple[Market, Page]:
-            market = find_market(backend, symbol, exchange)
+            market = find_market(backend, symbol, exchange, hot_store.markets(table))
             if start_ns is None and cursor is None:
-                return market, latest_rows(backend, table, market, limit, stopped, end_ns)
+                fresh = hot_store.read_hot(table, market) if end_ns is None else None
+                if fresh is not None and fresh.num_rows >= limit:
+                    return market, Page(with_fresh(table, fresh, fresh, limit), None)
+                stored = latest_rows(backend, table, market, limit, stopped, end_ns)
+                return market, stored if fresh is None else Page(with_fresh(table, stored.rows, fresh, limit), None)
             return market, rows_between(backend, table, market, start_ns, end_ns, limit, stopped, cursor)
 
         market, found = await workers.ask(request, question)
@@ -226,7 +239,7 @@ def _add_stored(app: FastAPI, backend: Backend, hot_store: HotStore, workers: Wo
         name = _table(table)
 
         def question(_: Stopped) -> tuple[Market, pa.Table]:
-            market = find_market(backend, symbol, exchange)
+            market = find_market(backend, symbol, exchange, hot_store.markets(name))
             rows = hot_store.read_hot(name, market)
             return market, rows.slice(max(0, rows.num_rows - limit))
 
@@ -239,7 +252,7 @@ def _add_stored(app: FastAPI, backend: Backend, hot_store: HotStore, workers: Wo
 
         def question(_: Stopped) -> list[dict[str, Any]]:
             newest = []
-            for market in backend.markets(name):
+            for market in hot_store.markets(name):
                 rows = hot_store.read_hot(name, market)
                 newest += [{**market._asdict(), **plain(row)} for row in newest_of_each(name, rows).to_pylist()]
             return newest

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 
 from collector.clock import ManualClock
 from collector.live_state import write_state
-from collector.questions.rows import newest_of_each
+from collector.questions.rows import newest_of_each, with_fresh
 from collector.serve.answers import ARROW
 from storage_backends.contract_rows import arrow, row
 from storage_backends.hot import HotStore
+from storage_backends.interface import Market
 from storage_backends.reading import read
+from storage_backends.schema import TABLES
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS
 from tests.serve.conftest import KEY, application, with_key
@@ -187,3 +189,17 @@ def test_the_newest_bar_of_each_interval() -> None:
         (5000, made[2]["open_time"]),
         (15_000, made[1]["open_time"]),
     ]
+
+
+def test_rows_that_are_too_young_to_be_stored_are_among_the_last(ask: Ask, sample: Sample, tmp_path: Path) -> None:
+    every = read(sample.store, "trades", MARKET)
+    hot = HotStore(tmp_path)
+    young = Market("binanceusdm", "YOUNGUSDT")
+    hot.extend("trades", young, every.slice(0, 5).cast(TABLES["trades"].schema))
+    assert ask("/trades/YOUNGUSDT?limit=3", data_dir=tmp_path).json()["data"] == every.slice(2, 3).to_pylist()
+    assert ask("/latest/bars", data_dir=tmp_path).json() == []
+    stored, fresh = every.slice(0, 100), every.slice(90, 40)
+    assert with_fresh("trades", stored, fresh, 70).equals(every.slice(60, 70))
+    assert with_fresh("trades", stored, fresh, 30).equals(every.slice(100, 30))
+    assert with_fresh("trades", stored, fresh.slice(0, 0), 30).equals(every.slice(70, 30))
+    assert with_fresh("trades", stored.slice(0, 0), fresh, 30).equals(every.slice(100, 30))
