@@ -61,13 +61,10 @@ def test_quality_names_reasons_streams_and_counts() -> None:
 
 
 def test_values_side_by_side() -> None:
-    shown = lines.values(
-        {"mid": 1.5, "cvd": None, "spread_bps": 0.25}, ["mid", "cvd", "spread_bps", "ofi"], 2, 30
-    ).plain
-    assert [line.split() for line in shown.split("\n")] == [
-        ["mid", "1.5", "cvd", "-"],
-        ["spread_bps", "0.25", "ofi", "-"],
-    ]
+    row = {"mid": 1.5, "cvd": None, "spread_bps": 0.25}
+    first, second = lines.values(row, ["mid", "cvd", "spread_bps", "ofi"], 2, 40).plain.split("\n")
+    assert first.split() == ["mid", "1.5", "cvd", "-"]
+    assert second.split() == ["spread_bps", "0.25", "ofi", "-"]
     assert lines.values(None, ["mid"], 2, 30).plain == "none stored"
 
 
