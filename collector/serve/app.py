@@ -30,6 +30,7 @@ from collector.serve.answers import ARROW, Json, plain, rows_answer
 from collector.serve.guard import Guard
 from collector.serve.live import Live
 from collector.serve.metrics import exposition
+from collector.serve.page import add_page
 from collector.serve.settings import MAX_ROWS, ServeSettings
 from collector.serve.work import Workers
 from collector.times import parse_time
@@ -66,6 +67,7 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
     app.add_middleware(Guard, settings=settings)
     live = Live(settings.store.data_dir, clock)
     workers = Workers(settings.max_queries, settings.query_timeout_s)
+    add_page(app)
     _add_live(app, live)
     _add_stored(app, backend, HotStore(settings.store.data_dir), workers)
     return app
