@@ -214,7 +214,6 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
-    asyncio.run(Pipeline(settings, SystemClock()).run())
 
 
 def _shard(index: int, count: int) -> Shard:
