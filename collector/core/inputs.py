@@ -5,7 +5,7 @@ Live and replay hand the same objects to the same market, so that a replay gives
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -129,6 +129,33 @@ class UnifiedTrades(msgspec.Struct, tag_field="event", tag="unified_trades"):
     trades: list[UnifiedTrade]
 
 
+class Kline(msgspec.Struct, array_like=True, frozen=True):
+    """A bar that is over, as the exchange tells it; `buy_volume` is what takers bought."""
+
+    open_time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    buy_volume: float
+    buy_quote_volume: float
+
+
+class History(msgspec.Struct, tag_field="event", tag="history"):
+    """Bars of the time before, oldest first, that features start from. `interval` as in `1m`."""
+
+    interval: str
+    klines: list[Kline]
+
+
+class AvwapAnchor(msgspec.Struct, tag_field="event", tag="avwap_anchor"):
+    """Where the anchored VWAP starts: `manual`: now; `auto`: at the start of each quarter of an hour."""
+
+    mode: Literal["auto", "manual"]
+
+
 CollectorInput: TypeAlias = (
     SessionStarted
     | SessionStopped
@@ -142,6 +169,8 @@ CollectorInput: TypeAlias = (
     | Note
     | UnifiedBook
     | UnifiedTrades
+    | History
+    | AvwapAnchor
 )
 
 encode_input = msgspec.json.Encoder().encode
