@@ -11,7 +11,8 @@ from pathlib import Path
 import msgspec
 
 from collector.core.batch import Batch, Column
-from collector.core.decode import Message, Undecodable, decode, decode_rest_book
+from collector.core.channels import channel_of, stream_of
+from collector.core.decode import Message, PartialDepth, Undecodable, decode, decode_rest_book
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
@@ -33,9 +34,6 @@ from collector.sources.feed import Stream
 
 log = logging.getLogger(__name__)
 
-CHANNELS = {"depth": "depth", "aggTrade": "trades", "trade": "raw_trades", "bookTicker": "book_ticker"}
-"""The exchange's channels that are collected, and what their streams are called in tables."""
-
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]{1,64})"')
 
 
@@ -56,9 +54,10 @@ class LiveMarket:
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """Hands one decoded frame to the market."""
+        payload = message.payload if isinstance(message, PartialDepth) else text
         if self._capture is not None:
             try:
-                self._capture.write(recv_ns, self._streams[message.channel], text)
+                self._capture.write(recv_ns, self._streams[message.channel], payload)
             except OSError as error:
                 self._stop_capture(recv_ns, error)
             except (ValueError, KeyError):  # of a form, or of a stream, that a capture line does not have
@@ -66,7 +65,7 @@ class LiveMarket:
                 self.apply(recv_ns, Verbatim(self.market.connection(message.channel) or 0, raw))
                 return
         try:
-            self.market.message(recv_ns, message, text)
+            self.market.message(recv_ns, message, payload)
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
@@ -310,14 +309,11 @@ class Recorder:
         found: dict[str, list[str]] = {}
         if not self._stopped:
             for stream in streams:
-                found.setdefault(stream.symbol, []).append(CHANNELS[stream.channel])
+                found.setdefault(stream.symbol, []).append(stream_of(stream.channel))
         return found
 
 
-_FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
-
-
 @cache
-def _stream(symbol: str, table: str) -> Stream:
+def _stream(symbol: str, stream: str) -> Stream:
     """What a frame belongs to, in the feed's words."""
-    return Stream(symbol, _FEED_CHANNEL[table], "")
+    return Stream(symbol, channel_of(stream), "")

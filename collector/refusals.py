@@ -21,6 +21,10 @@ _STREAMS = {
 }
 
 
+_TIMES = {"epoch": SECOND_NS, "timestamp": 1_000_000, "recv_ns": 1}
+"""Columns that are never null and say when a row is from, and their unit in ns; the first that a table has counts."""
+
+
 class Refusals:
     """Ranges by market and stream; each grows until it is taken."""
 
@@ -38,7 +42,7 @@ class Refusals:
             elif batch.table in _STREAMS:
                 refused = _refused_messages(batch, reason)
             else:
-                continue
+                refused = _refused_times(batch, reason)
             known = self._ranges.setdefault((market, batch.table), refused)
             if known.from_id is not None and refused.from_id is not None:
                 known.from_id = min(known.from_id, refused.from_id)
@@ -57,6 +61,15 @@ def _refused_messages(batch: Batch, reason: str) -> Refused:
     ids = [int(one) for one in batch.columns[ident]]  # type: ignore[union-attr]
     times = [int(one) for one in batch.columns[at]]  # type: ignore[union-attr]
     return Refused(stream, reason, _first_missing(batch, ids), max(ids), min(times), max(times))
+
+
+def _refused_times(batch: Batch, reason: str) -> Refused:
+    """Rows of a table without ids that count, or of one that is computed: their times are all that can be said."""
+    for column, unit_ns in _TIMES.items():
+        if column in batch.columns:
+            times = [int(one) * unit_ns for one in batch.columns[column]]  # type: ignore[union-attr]
+            break
+    return Refused(batch.table, reason, None, None, min(times), max(times))
 
 
 def _refused_epochs(batch: Batch, reason: str) -> Refused:

@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from collector.core.batch import Batch
-from collector.core.decode import DepthUpdate, Undecodable
+from collector.core.channels import is_partial
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode_named
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
@@ -100,7 +101,10 @@ class Replay:
     def _frame(self, path: Path, line: CaptureLine) -> None:
         assert line.stream is not None
         try:
-            message = self._decoder(path)(line.data)
+            if self._protocol(path) == "binance" and is_partial(line.stream.partition("@")[2].partition("@")[0]):
+                message: Message = decode_named(line.stream, line.data)
+            else:
+                message = self._decoder(path)(line.data)
         except Undecodable:
             symbol = line.stream.partition("@")[0].upper()
             running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
@@ -183,11 +187,12 @@ class Replay:
 
     def _decoder(self, path: Path) -> Decoder:
         if path not in self._decoders:
-            own = self._exchange_of(path)
-            self._decoders[path] = frame_decoder(
-                self.template.protocol if own is None else exchange_named(own).protocol
-            )
+            self._decoders[path] = frame_decoder(self._protocol(path))
         return self._decoders[path]
+
+    def _protocol(self, path: Path) -> str:
+        own = self._exchange_of(path)
+        return self.template.protocol if own is None else exchange_named(own).protocol
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from collector.clock import Clock
+from collector.core.channels import stream_of
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Resume, SessionStarted
 from collector.core.venues.open import frame_decoder
 from collector.exchanges import exchange_named
 from collector.markets import FUTURES
-from collector.recorder import CHANNELS, LiveMarket, Recorder
+from collector.recorder import LiveMarket, Recorder
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes
@@ -61,7 +62,7 @@ class Venue:
         settings, now_ns = self._settings, self._clock.now_ns()
         names: dict[str, dict[str, str]] = {}
         for stream in self.feed.streams:
-            names.setdefault(stream.symbol, {})[CHANNELS[stream.channel]] = stream.name
+            names.setdefault(stream.symbol, {})[stream_of(stream.channel)] = stream.name
         for info in self.feed.markets:
             session = SessionStarted(
                 exchange=self.exchange,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from collector.core.batch import Batch
@@ -16,9 +17,13 @@ EVENT_COLUMNS = ("time_ns", "sequence", "kind", "stream", "connection", "detail"
 
 
 class Records:
-    """Rows by table, in the order in which they came to be, and counters for whoever watches."""
+    """Rows by table, in the order in which they came to be, and counters for whoever watches.
+
+    `watcher` is shown each batch as it comes.
+    """
 
     def __init__(self) -> None:
+        self.watcher: Callable[[Batch], None] | None = None
         self.counts: Counter[str] = Counter()
         self._batches: list[Batch] = []
         self._events: list[tuple[Any, ...]] = []
@@ -28,6 +33,8 @@ class Records:
         """Takes a batch; empty ones are left out."""
         if batch.rows:
             self._batches.append(batch)
+            if self.watcher is not None:
+                self.watcher(batch)
 
     def event(
         self,

@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from collector.core.channels import channel_of
 from collector.core.decode import Undecodable, decode
 from collector.doctor.report import Check
-from collector.recorder import CHANNELS
 from collector.sources.budget import weight_of
 from collector.sources.errors import RestError
 from collector.sources.feed import Stream
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collector.sources.binance_feed import BinanceFeed
     from collector.sources.transport import Transport
 
-_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
 _ASKED = 10  # silent streams of a channel that REST is asked about
 _NAMED = 5
 _TROUBLE = frozenset({"rejected", "connect_failed", "unacknowledged", "disconnect", "shutdown", "internal_error"})
@@ -56,7 +55,7 @@ class Listener:
         except Undecodable:
             self.undecodable += 1
             return None
-        stream = Stream(message.s, _CHANNEL[message.channel], "")
+        stream = Stream(message.s, channel_of(message.channel), "")
         if (stream.symbol, stream.channel) not in self.heard_ns:
             self.heard_ns[stream.symbol, stream.channel] = recv_ns
             self._news.set()

@@ -112,7 +112,13 @@ class ScriptedExchange:
         app = web.Application()
         for root in ("/api/v3", "/fapi/v1"):
             app.router.add_get(root + "/{path}", self._rest)
-        for path in ("/stream/ws/{n}", "/stream/stream", "/fstream/public/ws/{n}", "/fstream/market/ws/{n}"):
+        for path in (
+            "/stream/ws/{n}",
+            "/stream/stream",
+            "/fstream/public/ws/{n}",
+            "/fstream/public/stream",
+            "/fstream/market/ws/{n}",
+        ):
             app.router.add_get(path, self._websocket)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
