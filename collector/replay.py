@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -18,7 +20,15 @@ from collector.core.venues.open import Decoder, frame_decoder, open_market
 from collector.errors import ConfigurationError
 from collector.exchanges import exchange_named
 from collector.markets import FUTURES
-from collector.sources.capture import COLLECTOR_STREAM, RAW_STREAM, CaptureLine, merge_captures, symbol_of
+from collector.sources.capture import (
+    COLLECTOR_STREAM,
+    RAW_STREAM,
+    CaptureError,
+    CaptureLine,
+    merge_captures,
+    read_capture,
+    symbol_of,
+)
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
@@ -26,6 +36,7 @@ Emit = Callable[[str, str, list[Batch]], None]
 _DRAIN_NS = 1_000_000_000
 _OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
 _BREAK_NS = 3600 * 1_000_000_000
+_BEGINNING = 5000  # lines of a capture that tell which streams it has
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
@@ -51,12 +62,14 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `features`, where given, replaces what a session says. `symbols` (the exchange's
+    own ids) restricts the markets; empty takes all.
     """
 
     template: SessionStarted
     symbols: Sequence[str]
     emit: Emit
+    features: str | None = None
     progress: Progress = field(default_factory=Progress)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
@@ -148,6 +161,8 @@ class Replay:
         before = self._running.get(key)
         if before is not None:
             self.emit(*key, before.market.drain())
+        if self.features is not None:
+            session = msgspec.structs.replace(session, features=self.features)
         running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)
         return running
 
@@ -169,6 +184,9 @@ class Replay:
             session = msgspec.structs.replace(
                 self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
             )
+            if own is None and _only_single_trades(path):
+                kept = tuple(name for name in session.channels if name != "trades")
+                session = msgspec.structs.replace(session, channels=kept)
             running = self._start(recv_ns, session)
         elif own is None and recv_ns - running.last_ns > _BREAK_NS:
             # Foreign captures do not say where a recording ended; hours without a line are no stall.
@@ -209,6 +227,18 @@ class Replay:
             running.drained_ns = running.last_ns
             session = running.market.session
             self.emit(session.exchange, session.symbol, running.market.drain())
+
+
+def _only_single_trades(path: Path) -> bool:
+    """Whether trades in a foreign capture come one by one, not aggregated, as far as its beginning tells."""
+    with contextlib.suppress(CaptureError):
+        seen = {
+            line.stream.partition("@")[2].partition("@")[0]
+            for line in islice(read_capture(path), _BEGINNING)
+            if line.stream
+        }
+        return "trade" in seen and "aggTrade" not in seen
+    return False
 
 
 def _other_kind(path: Path, session: SessionStarted) -> ConfigurationError:

@@ -27,6 +27,7 @@ class RunSettings:
     flush_interval_s: float
     journal_max_bytes: int
     sink_format: str = "parquet"
+    features: str = "none"
     max_batch_rows: int = 1_000_000
     compact: bool = True
     retain_days: int | None = None

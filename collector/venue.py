@@ -74,6 +74,7 @@ class Venue:
                 steps=settings.steps,
                 reference=settings.reference,
                 stale_after_s=settings.stale_after_s,
+                features=settings.features,
                 channels=tuple(names[info.symbol]),
                 resume=resumes.get(Market(self.exchange, info.symbol)),
             )

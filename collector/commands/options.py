@@ -38,6 +38,15 @@ def market_options(command: Command) -> Command:
     )
 
 
+def features_option(command: Command, default: str | None = "basic") -> Command:
+    """--features: what is computed of each epoch."""
+    return setting(
+        "--features",
+        default=default,
+        help="computed each epoch: basic, all, none, or names with commas; `collector features` lists them",
+    )(command)
+
+
 def retention_options(command: Command) -> Command:
     """--retain-days and --disk-budget: what may be deleted."""
     command = setting(

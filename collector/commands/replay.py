@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
 
 import click
 import msgspec
 
-from collector.commands.options import config_option, open_store, store_options
+from collector.commands.options import config_option, features_option, open_store, store_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
+from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
 from collector.markets import exchange_symbol, is_futures
 from collector.replay import Progress, Replay
@@ -35,6 +37,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
+@partial(features_option, default=None)
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
 @store_options
 @config_option
@@ -47,6 +50,7 @@ def replay(
     steps: int,
     interval: int,
     ref: str,
+    features: str | None,
     sink_format: str,
     backend: str,
     data_dir: Path,
@@ -55,9 +59,11 @@ def replay(
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
     A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
-    --ref count. Replaying the same files into the same store again changes nothing.
+    --ref count. --features counts for all where it is given; where it is not, others get `basic`. Replaying the same
+    files into the same store again changes nothing.
     """
     symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
+    chosen_features(features or "basic")
     template = SessionStarted(
         exchange=exchange,
         symbol="",
@@ -67,6 +73,7 @@ def replay(
         steps=steps,
         reference=ref,
         channels=_CHANNELS,
+        features=features or "basic",
     )
     for file in files:
         if not file.is_file():
@@ -89,7 +96,7 @@ def replay(
 
     began = time.process_time()
     try:
-        progress = Replay(template, symbols, emit).run(files, show)
+        progress = Replay(template, symbols, emit, features).run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:

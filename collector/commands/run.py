@@ -9,7 +9,13 @@ from pathlib import Path
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import check_wanted, config_option, retention_options, store_options
+from collector.commands.options import (
+    check_wanted,
+    config_option,
+    features_option,
+    retention_options,
+    store_options,
+)
 from collector.config import FiniteRange, setting
 from collector.settings import RunSettings
 from collector.sizes import Size
@@ -40,6 +46,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=click.Choice(list(DEPTH_SPEEDS_MS)),
     help="pace of depth diffs; none: the exchange's own",
 )
+@features_option
 @store_options
 @setting("--dry-run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
@@ -105,6 +112,7 @@ def run(
     ref: str,
     streams: str,
     depth_speed: str,
+    features: str,
     backend: str,
     data_dir: Path,
     dry_run: bool,
@@ -146,6 +154,7 @@ def run(
         reference=ref,
         stale_after_s=stale_after,
         backend="none" if dry_run else backend,
+        features=_features(features, dry_run=dry_run),
         data_dir=data_dir,
         raw=raw,
         duration_s=duration,
@@ -176,3 +185,17 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock()).run())
+
+
+def _features(text: str, *, dry_run: bool) -> str:
+    """The features to compute: a dry run stores none and need not pay for the default.
+
+    Raises:
+        ConfigurationError: an unknown one.
+    """
+    if text == "none" or (dry_run and text == "basic"):
+        return "none"
+    from collector.features.options import chosen_features
+
+    chosen_features(text)
+    return text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +117,19 @@ class EpochFlow:
     mark: Mark | None
     liquidations: Liquidations
     in_gap: frozenset[str]
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A consumer that also takes inputs, and has something to say."""
+
+    def tell(self, happened: object) -> None:
+        """Takes an input that reached the market between two epochs; what means nothing to it is passed over."""
+        ...
+
+    def notes(self) -> Iterable[tuple[str, str]]:
+        """Kind and detail of events since the last call."""
+        ...
 
 
 class EpochConsumer(Protocol):

@@ -37,6 +37,8 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
     protocol: str = "binance"
+    features: str = "none"
+    """Those that are computed, with commas."""
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
@@ -130,7 +132,7 @@ class UnifiedTrades(msgspec.Struct, tag_field="event", tag="unified_trades"):
 
 
 class Kline(msgspec.Struct, array_like=True, frozen=True):
-    """A bar that is over, as the exchange tells it; `buy_volume` is what takers bought."""
+    """A bar that is over, as REST tells it; `buy_volume` is what takers bought, `trades` counts."""
 
     open_time_ms: int
     open: float
@@ -141,6 +143,7 @@ class Kline(msgspec.Struct, array_like=True, frozen=True):
     quote_volume: float
     buy_volume: float
     buy_quote_volume: float
+    trades: int
 
 
 class History(msgspec.Struct, tag_field="event", tag="history"):

@@ -14,13 +14,16 @@ from collector.core.depth_rows import DepthRows, EpochRow, Standing, standing
 from collector.core.derived import epoch_consumers
 from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
-from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces
+from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
 from collector.core.gaps import Gap, GapLedger
+from collector.core.history import history_batch, history_detail
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
+    AvwapAnchor,
     Closed,
     CollectorInput,
+    History,
     Note,
     Opened,
     Refused,
@@ -185,6 +188,11 @@ class Market:
             case SessionStopped(reason):
                 self._depth.finish()
                 self._records.event(recv_ns, "session_stopped", detail=reason)
+            case History():
+                self._history(recv_ns, happened)
+            case AvwapAnchor():
+                self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
+                self._tell(happened)
             case Tick() | SessionStarted():
                 pass
 
@@ -263,6 +271,18 @@ class Market:
         self._ledger.touched.clear()
         self._new.clear()
 
+    def _history(self, recv_ns: int, history: History) -> None:
+        """Stores the klines too: with the event they say what features started from."""
+        if history.klines:
+            self._records.add(history_batch(recv_ns, history))
+        self._records.event(recv_ns, "history", stream="klines", detail=history_detail(history))
+        self._tell(history)
+
+    def _tell(self, happened: CollectorInput) -> None:
+        for consumer in self._consumers:
+            if isinstance(consumer, Listener):
+                consumer.tell(happened)
+
     def _check_book(self, at_ns: int) -> None:
         """Lets go of a book that shows itself to be wrong, and asks for more where its best is not known."""
         depth = self._depth
@@ -296,6 +316,9 @@ class Market:
             for consumer in self._consumers:
                 for batch in consumer.take(flow):
                     self._records.add(batch)
+                if isinstance(consumer, Listener):
+                    for kind, detail in consumer.notes():
+                        self._records.event(epoch * SECOND_NS, kind, detail=detail)
 
     def _event_ms(self) -> int | None:
         told = [one.position.event_ms for one in self._sequencers.values() if one.position.event_ms is not None]

@@ -8,12 +8,12 @@ A bar in which nothing was traded carries the last price. One that began before 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from collector.core.features.workspace import TRADES, Signal, Workspace
 from collector.core.flow import EpochFlow
-from collector.core.inputs import Kline
+from collector.core.history import length_of
+from collector.core.inputs import History, Kline
 
 _BASE_S = 60
 KEPT_BARS = 400
@@ -104,10 +104,12 @@ class Bars(Signal):
         if self._past and self._kept:
             self._join_past()
 
-    def seed(self, klines: Sequence[Kline]) -> None:
-        """Takes bars of the time before, oldest first. They count once a bar of our own follows on them."""
+    def seed(self, history: History) -> None:
+        """Takes bars of the time before, if they are of this length. They count once one of our own follows on them."""
+        if length_of(history.interval) != self._length_s:
+            return
         past: list[Bar] = []
-        for bar in (_bar_of(kline, self._length_s) for kline in klines):
+        for bar in (_bar_of(kline, self._length_s) for kline in history.klines):
             if past and bar.end - past[-1].end != self._length_s:
                 past = []
             past.append(bar)

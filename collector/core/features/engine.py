@@ -10,15 +10,18 @@ from collections.abc import Iterable
 from typing import Any
 
 from collector.core.batch import Batch
+from collector.core.features.avwap import Avwap
+from collector.core.features.bars import Bars
 from collector.core.features.registry import FeatureSet, Reader
 from collector.core.features.workspace import BOOK, LIQUIDATIONS, MARK, QUOTES, TRADES, Signal, Workspace
 from collector.core.flow import EpochFlow
+from collector.core.inputs import AvwapAnchor, History
 
 _STREAM_OF = {QUOTES: "book_ticker", MARK: "mark_price", LIQUIDATIONS: "liquidations"}
 
 
 class FeatureEngine:
-    """The features of one market in one session; an `EpochConsumer`.
+    """The features of one market in one session; an `EpochConsumer` and `Listener`.
 
     A feature one of whose inputs the session does not collect is always None, and costs nothing.
 
@@ -35,10 +38,12 @@ class FeatureEngine:
         available |= {BOOK} if "depth" in streams else set()
         available |= {TRADES} if self._trades in streams else set()
         self._label = chosen.label
+        self._size = len(chosen.features)
         self.idle = [one.name for one in chosen.features if one.across or not one.inputs <= available]
         live = [one for one in chosen.features if one.name not in set(self.idle)]
         self.names = tuple(one.name for one in live)
         self.failure: str | None = None
+        self._told = False
         workspace = Workspace(interval_s)
         self._readers: list[tuple[Reader, frozenset[str]]] = []
         for one in live:
@@ -51,7 +56,12 @@ class FeatureEngine:
     def take(self, flow: EpochFlow) -> Iterable[Batch]:
         """The row of one epoch."""
         values = self.values(flow)
-        columns: dict[str, Any] = {"epoch": [flow.epoch], "feature_set": [self._label], "valid": [flow.valid]}
+        columns: dict[str, Any] = {
+            "epoch": [flow.epoch],
+            "feature_set": [self._label],
+            "valid": [flow.valid],
+            "num_features": [self._size],
+        }
         columns.update((name, [value]) for name, value in zip(self.names, values, strict=True))
         return (Batch("features", columns),)
 
@@ -74,6 +84,21 @@ class FeatureEngine:
         except (ArithmeticError, ValueError, LookupError) as error:
             self.failure = f"epoch {flow.epoch}: {error!r}"
             return [None] * len(self._readers)
+
+    def tell(self, happened: object) -> None:
+        """Takes history that came, or a new anchor of the AVWAP."""
+        for signal, _ in self._signals:
+            if isinstance(happened, History) and isinstance(signal, Bars):
+                signal.seed(happened)
+            elif isinstance(happened, AvwapAnchor) and isinstance(signal, Avwap):
+                signal.anchor(manual=happened.mode == "manual")
+
+    def notes(self) -> Iterable[tuple[str, str]]:
+        """The failure, once."""
+        if self.failure is not None and not self._told:
+            self._told = True
+            return [("features_failed", self.failure)]
+        return ()
 
     def _broken(self, flow: EpochFlow) -> set[str]:
         """The inputs that lie in a gap in this epoch."""

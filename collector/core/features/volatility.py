@@ -1,9 +1,9 @@
 """Volatility, everywhere per square root of a second: times sqrt(900) it is that of a quarter of an hour.
 
 EWMA: mean of r²/Δt over returns of the mid price, the newest weighted 1, those before λ, λ², … with λ = 0.5^(Δt /
-half-life), over ten half-lives at most, so that a value depends on a bounded past. Range estimators: Parkinson (1980), Garman and Klass
-(1980), Rogers and Satchell (1991), means over one-minute bars. Prices seen at their trades only bias these low, in our
-check by 9 % (Parkinson) and 14 % (the other two) of the variance with 200 steps a bar.
+half-life), over ten half-lives at most, so that a value depends on a bounded past. Range estimators: Parkinson (1980),
+Garman and Klass (1980), Rogers and Satchell (1991), means over one-minute bars. Prices seen at trades only bias these
+low: with 200 steps a bar by 9 % (Parkinson) and 14 % (the other two) of the variance.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def test_everything_is_finite_and_moves() -> None:
         values = [row[one.name] for interval in (1, 10, 60) for row in whole(interval)[1]]
         known = [value for value in values if value is not None]
         assert all(math.isfinite(value) for value in known), one.name
-        still = {"cvd_anchor", "funding_rate_bps", "kyle_n", "absorption"}
+        still = {"cvd_anchor", "funding_rate_bps", "kyle_n", "absorption", "supertrend_direction"}
         assert len(set(known)) > 5 or one.name in still, one.name
 
 
@@ -145,7 +145,7 @@ def test_a_row_names_its_set_and_version() -> None:
     (batch,) = made.take(whole()[0][0])
     label = choose(REGISTRY, ["mid", "cvd"]).label
     assert batch.table == "features"
-    assert list(batch.columns) == ["epoch", "feature_set", "valid", "mid", "cvd"]
+    assert list(batch.columns) == ["epoch", "feature_set", "valid", "num_features", "mid", "cvd"]
     assert batch.columns["feature_set"] == [label]
     assert label.startswith("custom@")
 
