@@ -45,7 +45,7 @@ def draw(backend: Backend, market: Market, names: Sequence[str], start_ns: int, 
     axes = panels[:, 0]
     for name, label in (("best_ask", "best ask"), ("best_bid", "best bid")):
         axes[0].plot(times, _spread_out(epochs, depth, name), linewidth=0.9, label=label)
-    axes[0].set_ylabel("quote currency")
+    axes[0].set_title("price, quote currency", loc="left", fontsize=9)
     axes[0].legend(loc="upper left", fontsize=8)
     axes[0].ticklabel_format(axis="y", useOffset=False)
     for name, sign, label in (("ask_buckets", 1, "asks"), ("bid_buckets", -1, "bids")):
@@ -53,11 +53,11 @@ def draw(backend: Backend, market: Market, names: Sequence[str], start_ns: int, 
         held = sign * _spread_out(epochs, sums, "sum") / 1e6
         axes[1].fill_between(times, 0, held, linewidth=0, alpha=0.6, label=label)
     axes[1].axhline(0, color="black", linewidth=0.5)
-    axes[1].set_ylabel("depth, million\nquote currency")
+    axes[1].set_title("depth in all buckets, million quote currency; bids downward", loc="left", fontsize=9)
     axes[1].legend(loc="upper left", fontsize=8)
     for axis, name in zip(axes[2:], names, strict=True):
         axis.plot(times, _spread_out(epochs, features, name), linewidth=0.9)
-        axis.set_ylabel(f"{name}\n{REGISTRY[name].unit}" if name in REGISTRY else name)
+        axis.set_title(f"{name}, {REGISTRY[name].unit}", loc="left", fontsize=9)
     invalid = (
         _spread_out(epochs, [{"epoch": row["epoch"], "valid": float(row["valid"])} for row in depth], "valid") != 1
     )

@@ -27,6 +27,8 @@ class FeatureEngine:
 
     Attributes:
         idle: the features that are None for that reason.
+        workspace: its signals.
+        readers: what gives the value of each of `names`, with the inputs that it depends on.
         failure: what went wrong in a feature, if something did. From then on all values are None, and rows go on.
     """
 
@@ -44,11 +46,11 @@ class FeatureEngine:
         self.names = tuple(one.name for one in live)
         self.failure: str | None = None
         self._told = False
-        workspace = Workspace(interval_s)
-        self._readers: list[tuple[Reader, frozenset[str]]] = []
+        self.workspace = workspace = Workspace(interval_s)
+        self.readers: list[tuple[Reader, frozenset[str]]] = []
         for one in live:
             read = one.open(workspace)
-            self._readers.append((read, workspace.inputs_since()))
+            self.readers.append((read, workspace.inputs_since()))
         self._signals: list[tuple[Signal, frozenset[str]]] = workspace.steps
         for signal, _ in self._signals:
             signal.start()
@@ -68,22 +70,22 @@ class FeatureEngine:
     def values(self, flow: EpochFlow) -> list[float | None]:
         """The values of one epoch, one for each of `names`."""
         if self.failure is not None:
-            return [None] * len(self._readers)
+            return [None] * len(self.readers)
         broken = self._broken(flow)
         try:
             if not broken:
                 for signal, _ in self._signals:
                     signal.update(flow)
-                return [read() for read, _ in self._readers]
+                return [read() for read, _ in self.readers]
             for signal, inputs in self._signals:
                 if inputs.isdisjoint(broken):
                     signal.update(flow)
                 else:
                     signal.start()
-            return [read() if inputs.isdisjoint(broken) else None for read, inputs in self._readers]
+            return [read() if inputs.isdisjoint(broken) else None for read, inputs in self.readers]
         except (ArithmeticError, ValueError, LookupError) as error:
             self.failure = f"epoch {flow.epoch}: {error!r}"
-            return [None] * len(self._readers)
+            return [None] * len(self.readers)
 
     def tell(self, happened: object) -> None:
         """Takes history that came, or a new anchor of the AVWAP."""

@@ -43,11 +43,13 @@ class Workspace:
     Attributes:
         interval_s: seconds between epochs.
         steps: every signal with all inputs that it depends on, in an order in which each comes after what it reads.
+        keys: class and parameters of each of `steps`.
     """
 
     def __init__(self, interval_s: int) -> None:
         self.interval_s = interval_s
         self.steps: list[tuple[Signal, frozenset[str]]] = []
+        self.keys: list[tuple[Any, ...]] = []
         self._signals: dict[tuple[Any, ...], tuple[Signal, frozenset[str]]] = {}
         self._needed: list[set[str]] = [set()]
 
@@ -60,6 +62,7 @@ class Workspace:
             inputs = frozenset(self._needed.pop())
             self._signals[key] = made, inputs
             self.steps.append(self._signals[key])
+            self.keys.append(key)
         found, inputs = self._signals[key]
         self._needed[-1] |= inputs
         return cast(SignalType, found)
