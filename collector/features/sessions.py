@@ -37,17 +37,23 @@ class Session:
 def read_sessions(backend: Backend, market: Market, end_ns: int) -> list[Session]:
     """The sessions that began before `end_ns`, oldest first, with what happened in them until then."""
     sessions: list[Session] = []
-    columns = ("time_ns", "kind", "detail")
+    columns = ("time_ns", "kind", "connection", "detail")
+    carriers: dict[str, int] = {}
     for rows in backend.scan("events", market, None, end_ns, columns):
-        for time_ns, kind, detail in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
+        for time_ns, kind, connection, detail in zip(*(rows.column(name).to_pylist() for name in columns), strict=True):
             if kind == "session_started":
                 sessions.append(Session(time_ns))
+                carriers.clear()
             elif not sessions:
                 continue
             elif kind in ("opened", "closed"):
                 for stream in detail.partition(":")[0].split(", "):
-                    sessions[-1].connected.append((time_ns, stream, kind == "opened"))
                     sessions[-1].streams.add(stream)
+                    if kind == "opened":
+                        carriers[stream] = connection
+                    elif carriers.get(stream) != connection:
+                        continue  # another one took over before
+                    sessions[-1].connected.append((time_ns, stream, kind == "opened"))
             elif kind in ("history", "avwap_anchor"):
                 sessions[-1].happened.append(Happened(time_ns, kind, detail))
     return sessions

@@ -14,18 +14,9 @@ FLOWS = World(41).flows(1000)
 def test_windows(side: str, sells: bool, name: str, seconds: int) -> None:
     found = series(FLOWS, *(f"liq_{side}_{what}_{name}" for what in ("count", "quantity", "notional")))
     columns = ("side_is_sell", "price", "quantity")
-    orders = [
-        list(zip(*(getattr(one.liquidations, name).tolist() for name in columns), strict=True)) for one in FLOWS
-    ]
+    orders = [list(zip(*(getattr(one.liquidations, name).tolist() for name in columns), strict=True)) for one in FLOWS]
     for at in range(0, 1000, 7):
-        rows = [
-            (q, q * p)
-            for one in orders[max(0, at - seconds + 1) : at + 1]
-            for s, p, q in one
-                *(getattr(one.liquidations, n).tolist() for n in ("side_is_sell", "price", "quantity")), strict=True
-            )
-            if s == sells
-        ]
+        rows = [(q, q * p) for one in orders[max(0, at - seconds + 1) : at + 1] for s, p, q in one if s == sells]
         if at < seconds - 1:
             assert [one[at] for one in found] == [None] * 3
         else:

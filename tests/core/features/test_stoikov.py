@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,20 +14,20 @@ from tests.core.features.world import BASE, book, flow, series
 
 def by_paths(states: list[int], mids: list[float]) -> dict[int, float]:
     """The mean move of mid over its next six moves from each state, by following all paths, step by step."""
-    seen: dict[int, list[tuple[int, float]]] = {}
-    for x, y, move in zip(states, states[1:], np.diff(mids), strict=False):
-        seen.setdefault(x, []).append((y, float(move)))
+    seen: dict[int, Counter[tuple[int, float]]] = {}
+    for x, y, move in zip(states, states[1:], np.diff(mids).tolist(), strict=False):
         mirror = [s // BUCKETS * BUCKETS + BUCKETS - 1 - s % BUCKETS for s in (x, y)]
-        seen.setdefault(mirror[0], []).append((mirror[1], -float(move)))
+        seen.setdefault(x, Counter())[y, move] += 1
+        seen.setdefault(mirror[0], Counter())[mirror[1], -move] += 1
     found = {}
     for start in seen:
         weights, total = {(start, 6): 1.0}, 0.0
-        for _ in range(400):
+        while sum(weights.values()) > 1e-9:
             onward: dict[tuple[int, int], float] = {}
             for (state, left), weight in weights.items():
-                steps = seen.get(state, [])
-                for to, move in steps:
-                    chance = weight / (len(steps) + 1)
+                steps = seen.get(state, Counter())
+                for (to, move), count in steps.items():
+                    chance = weight * count / (steps.total() + 1)
                     total += chance * move
                     after = left - (move != 0)
                     if after:

@@ -88,7 +88,7 @@ def test_impulse_after_standing_still_has_the_unit_of_a_price_step(scale: float)
     for at in range(1, 206):
         price = 100.0 * scale if at <= 200 else 100.1 * scale
         step = 0.1 * scale
-        around = book([(round(price - step, 1), 1.0)], [(round(price + step, 1), 1.0)])
+        around = book([(price - step, 1.0)], [(price + step, 1.0), (price + 2 * step, 1.0)])
         flows.append(flow(BASE + at, book=around, trades=trades(BASE + at, [(price, 1.0, False)])))
     # One step is two half steps, and ln(1.001) is less than 0.001.
     assert series(flows, "impulse")[0][-1] == pytest.approx(2.0, rel=2e-3)

@@ -61,7 +61,7 @@ def test_range_estimators_by_hand() -> None:
     parkinson, garman_klass, rogers_satchell = range_terms(Bar(60, 100, 104, 98, 102, 1, 1, 0, 1, 0))
     assert parkinson == pytest.approx(math.log(104 / 98) ** 2 / (4 * math.log(2)))
     assert parkinson == pytest.approx(0.00127359, rel=1e-5)
-    assert garman_klass == pytest.approx(0.00176532 - 0.38629436 * 0.00039214, rel=1e-4)
+    assert garman_klass == pytest.approx(0.00176557 - 0.38629436 * 0.00039214, rel=1e-4)
     assert rogers_satchell == pytest.approx(0.01941809 * 0.03922071 + 0.04000533 * 0.02020271, rel=1e-5)
 
 
