@@ -24,9 +24,11 @@ COMMANDS = (
     "verify",
     "book",
     "gaps",
+    "report",
     "stats",
     "compact",
     "journal",
+    "serve",
     "features",
 )
 

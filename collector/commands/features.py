@@ -25,6 +25,7 @@ from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
 from collector.times import Time
 from storage_backends.interface import Market
+from storage_backends.settings import StoreSettings
 
 _PLOTTED = "spread_bps,imbalance_5,cvd"
 _FORMATS = (".parquet", ".csv")
@@ -78,8 +79,7 @@ def recompute(
     names: str,
     run_up: int | None,
     out: Path | None,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Computes features again from what is stored, with the values that a live run gives.
@@ -95,23 +95,23 @@ def recompute(
     if out is not None and out.suffix not in _FORMATS:
         raise ConfigurationError("--out", out, f"must end in {' or '.join(_FORMATS)}")
     without_pandas()
-    store = open_store(backend, data_dir)
+    opened = open_store(store)
     counts: Counter[str] = Counter()
-    with store_errors():
-        markets = select_markets(store, exchange, symbol)
+    with store_errors(store):
+        markets = select_markets(opened, exchange, symbol)
         if out is not None and len(markets) != 1:
             raise _one_market(markets)
-        writer = StoreWriter(store, "recompute")
+        writer = StoreWriter(opened, "recompute", store.place)
         kept = []
         for market in markets:
-            for batch in rows_of(store, market, chosen, from_ns, to_ns, run_up):
+            for batch in rows_of(opened, market, chosen, from_ns, to_ns, run_up):
                 counts[f"{market.exchange} {market.symbol}"] += batch.rows
                 if out is None:
                     writer.add(*market, [batch])
                 else:
                     kept.append(batch)
         writer.flush()
-        store.close()
+        opened.close()
     if out is not None and kept:
         from collector.features.files import write_file
 
@@ -141,8 +141,7 @@ def plot(
     to_ns: int,
     names: str,
     out: Path,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
 ) -> None:
     """Draws price, depth and features on one time axis; gaps are gaps, and shaded."""
     from collector.features.plot import draw
@@ -151,12 +150,12 @@ def plot(
     _check_span(from_ns, to_ns)
     if out.suffix not in (".png", ".svg"):
         raise ConfigurationError("--out", out, "must end in .png or .svg")
-    store = open_store(backend, data_dir)
-    with store_errors():
-        markets = select_markets(store, exchange, symbol)
+    opened = open_store(store)
+    with store_errors(store):
+        markets = select_markets(opened, exchange, symbol)
         if len(markets) != 1:
             raise _one_market(markets)
-        epochs = draw(store, markets[0], [one.name for one in chosen.features], from_ns, to_ns, out)
+        epochs = draw(opened, markets[0], [one.name for one in chosen.features], from_ns, to_ns, out)
     click.echo(f"{epochs:,} epochs drawn to {out}")
 
 

@@ -50,7 +50,7 @@ def collect(
 def stored(folder: Path, rows: list[Batch], market: interface.Market = MARKET) -> Backend:
     """The rows in a local store."""
     store = open_local(folder)
-    writer = StoreWriter(store, "live")
+    writer = StoreWriter(store, "live", ("--data-dir", folder))
     writer.add(*market, rows)
     writer.flush()
     return store
