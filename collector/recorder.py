@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -20,6 +21,7 @@ from collector.core.inputs import (
     CollectorInput,
     Note,
     Opened,
+    Polled,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -31,6 +33,7 @@ from collector.core.venues.open import Decoder, open_market
 from collector.handover import Handover
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
+from collector.sources.markets import MarketInfo
 
 log = logging.getLogger(__name__)
 
@@ -168,6 +171,8 @@ class Recorder:
         decode: Decoder = decode,
     ) -> None:
         self.frames = 0
+        self.on_listed: Callable[[MarketInfo, Sequence[Stream]], None] | None = None
+        """Makes the market of one that joins."""
         self.clock_offset_ns: int | None = None
         self.clock_measured_ns: int | None = None
         self._decode = decode
@@ -244,6 +249,23 @@ class Recorder:
         live.apply(recv_ns, AnchorArrived(requested_ns, reason, limit))
         live.anchor(recv_ns, text)
         self._ask(symbol, live)
+
+    def polled(
+        self,
+        recv_ns: int,
+        symbol: str,
+        what: Literal["book", "open_interest"],
+        requested_ns: int,
+        limit: int,
+        text: bytes,
+    ) -> None:
+        if not self._stopped:
+            self._markets[symbol].apply(recv_ns, Polled(what, requested_ns, text.strip(), limit))
+
+    def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
+        if not self._stopped and self.on_listed is not None:
+            self.on_listed(market, streams)
+            self.event(now_ns, market.symbol, "listed", f"{market.unified} joins: a wildcard means it by now")
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         self.clock_offset_ns, self.clock_measured_ns = offset_ns, now_ns

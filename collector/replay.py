@@ -62,13 +62,14 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `features`, where given, replaces what a session says. `symbols` (the exchange's
-    own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `complete` adds to it what depends on the market. `features`, where given, replaces what any
+    session says. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
     """
 
     template: SessionStarted
     symbols: Sequence[str]
     emit: Emit
+    complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
     features: str | None = None
     progress: Progress = field(default_factory=Progress)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
@@ -182,12 +183,16 @@ class Replay:
             if own is not None:
                 futures, protocol = FUTURES.get(own, False), exchange_named(own).protocol
             session = msgspec.structs.replace(
-                self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
+                self.template,
+                exchange=exchange,
+                symbol=symbol,
+                futures=futures,
+                protocol=protocol,
             )
             if own is None and _only_single_trades(path):
                 kept = tuple(name for name in session.channels if name != "trades")
                 session = msgspec.structs.replace(session, channels=kept)
-            running = self._start(recv_ns, session)
+            running = self._start(recv_ns, self.complete(session))
         elif own is None and recv_ns - running.last_ns > _BREAK_NS:
             # Foreign captures do not say where a recording ended; hours without a line are no stall.
             running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))

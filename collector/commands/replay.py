@@ -6,11 +6,13 @@ import time
 from dataclasses import replace as changed
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from collector.commands.options import config_option, features_option, open_store, store_options
+from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
@@ -41,6 +43,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
 @partial(features_option, default=None)
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
+@derived_options
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
@@ -56,14 +59,16 @@ def replay(
     sink_format: str,
     store: StoreSettings,
     as_json: bool,
+    **derived: Any,
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
-    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
-    --ref count. --features counts for all where it is given; where it is not, others get `basic`. Replaying the same
-    files into the same store again changes nothing.
+    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
+    and what is to be computed count. --features counts for all where it is given; where it is not, others get `basic`.
+    Replaying the same files into the same store again changes nothing.
     """
     symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
+    settings = derived_of(derived)
     chosen_features(features or "basic")
     template = SessionStarted(
         exchange=exchange,
@@ -97,7 +102,7 @@ def replay(
 
     began = time.process_time()
     try:
-        progress = Replay(template, symbols, emit, features).run(files, show)
+        progress = Replay(template, symbols, emit, settings.session, features).run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:

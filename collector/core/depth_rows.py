@@ -71,10 +71,15 @@ class Standing(NamedTuple):
         return self.in_step and age_ns is not None and age_ns <= stale_after_ns
 
 
+def crossed(book: Book) -> bool:
+    """Whether the sides overlap, which shows a book to be wrong."""
+    return book.best_bid is not None and book.best_ask is not None and book.best_bid >= book.best_ask
+
+
 def standing(depth: Depth, *, sound: bool) -> Standing:
     """The book as it stands now; `sound`: connected, and in no gap."""
     book = depth.book
-    in_step = sound and book is not None and book.known_to_its_best
+    in_step = sound and book is not None and book.known_to_its_best and not crossed(book)
     return Standing(book, depth.last_id, depth.event_ms, depth.last_recv_ns, in_step)
 
 

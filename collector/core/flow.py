@@ -121,14 +121,10 @@ class EpochFlow:
 
 @runtime_checkable
 class Listener(Protocol):
-    """A consumer that also takes inputs, and has something to say."""
+    """A consumer that also takes inputs."""
 
-    def tell(self, happened: object) -> None:
+    def hear(self, happened: object) -> None:
         """Takes an input that reached the market between two epochs; what means nothing to it is passed over."""
-        ...
-
-    def notes(self) -> Iterable[tuple[str, str]]:
-        """Kind and detail of events since the last call."""
         ...
 
 

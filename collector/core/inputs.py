@@ -24,7 +24,11 @@ class Resume(msgspec.Struct):
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
     """A session begins; everything that decides about rows. `protocol` says what frames and ids mean: `binance`,
-    `bybit`, or `unified` for an exchange that only ccxt understands."""
+    `bybit`, or `unified` for an exchange that only ccxt understands.
+
+    `bars` names intervals. `tick_sizes` None makes no multi-tick book, and () lets the price decide on the ticks.
+    `book_grid_ms` None makes no rows of `books`.
+    """
 
     exchange: str
     symbol: str
@@ -37,6 +41,12 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
     protocol: str = "binance"
+    bars: tuple[str, ...] = ()
+    tick_sizes: tuple[str, ...] | None = None
+    num_levels: int = 15
+    ask_rounding: Literal["ceil", "floor"] = "ceil"
+    book_grid_ms: int | None = None
+    book_depth: int = 25
     features: str = "none"
     """Those that are computed, with commas."""
 
@@ -92,6 +102,15 @@ class Refused(msgspec.Struct, tag_field="event", tag="refused"):
     to_id: int | None
     from_ns: int
     to_ns: int
+
+
+class Polled(msgspec.Struct, tag_field="event", tag="polled"):
+    """The body of a REST answer that was asked for at an interval: `book` of `limit` levels, or `open_interest`."""
+
+    what: Literal["book", "open_interest"]
+    requested_ns: int
+    text: bytes
+    limit: int = 0
 
 
 class Tick(msgspec.Struct, tag_field="event", tag="tick"):
@@ -168,6 +187,7 @@ CollectorInput: TypeAlias = (
     | AnchorArrived
     | Verbatim
     | Refused
+    | Polled
     | Tick
     | Note
     | UnifiedBook

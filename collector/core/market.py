@@ -6,16 +6,16 @@ import msgspec
 
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
-from collector.core.book import Book
 from collector.core.buckets import Grid
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
-from collector.core.depth_rows import DepthRows, EpochRow, Standing, standing
-from collector.core.derived import epoch_consumers
+from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
+from collector.core.derived import epoch_consumers, trades_stream
 from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
 from collector.core.gaps import Gap, GapLedger
+from collector.core.grid import BookGrid
 from collector.core.history import history_batch, history_detail
 from collector.core.inputs import (
     AnchorArrived,
@@ -26,6 +26,7 @@ from collector.core.inputs import (
     History,
     Note,
     Opened,
+    Polled,
     Refused,
     Resume,
     SessionStarted,
@@ -33,6 +34,7 @@ from collector.core.inputs import (
     Tick,
     Verbatim,
 )
+from collector.core.polls import Polls
 from collector.core.records import Records, rows_batch
 from collector.core.sequencer import Position, Sequencer
 from collector.core.tapes import KINDS, Tape, open_tape
@@ -67,10 +69,16 @@ class Market:
         # only in the epoch that runs.
         self._unheard = {name for name in session.channels if not self._sequencers[name].position.recv_ns}
         self._new: set[str] = set()
-        self._flow = FlowPieces("trades" if "trades" in session.channels else "raw_trades")
+        self._flow = FlowPieces(trades_stream(session))
         self._consumers: list[EpochConsumer] = []
-        for consumer in epoch_consumers(session):
+        for consumer in epoch_consumers(session, self._records.tell):
             self.add_consumer(consumer)
+        self._grid: BookGrid | None = None
+        if session.book_grid_ms is not None:
+            tell = self._records.tell
+            self._grid = BookGrid(session.book_grid_ms, session.book_depth, start_ns, self._stale_after_ns, tell)
+        self._polls = Polls(self._records, self._ledger)
+        self._set_due()
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
         if resume.last_epoch is not None and start_ns < resume.last_epoch * SECOND_NS:
             self._records.event(
@@ -143,7 +151,7 @@ class Market:
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
-        if self._now_ns < recv_ns < self._epochs.end_ns:
+        if self._now_ns < recv_ns < self._due_ns:
             self._now_ns = recv_ns
         else:
             self._advance(recv_ns)
@@ -194,6 +202,8 @@ class Market:
                 )
                 if happened.stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
                     self._depth.wanted = self._depth.wanted or "refused"
+            case Polled():
+                self._polls.take(recv_ns, happened, self.session.symbol)
             case Note(kind, detail):
                 self._records.event(recv_ns, kind, detail=detail)
             case SessionStopped(reason):
@@ -203,7 +213,7 @@ class Market:
                 self._history(recv_ns, happened)
             case AvwapAnchor():
                 self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
-                self._tell(happened)
+                self._let_hear(happened)
             case Tick() | SessionStarted():
                 pass
 
@@ -211,6 +221,8 @@ class Market:
         """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""
         self._settle()
         batches = self._records.drain() + self._depth_rows.drain()
+        if self._grid is not None:
+            batches += self._grid.drain()
         if self._ledger.rows:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
@@ -269,12 +281,34 @@ class Market:
         if now_ns <= self._now_ns:
             self._settle()  # so that events of one time are numbered in the order of the inputs
         self._now_ns = max(self._now_ns, now_ns)
-        ended = self._epochs.ended(now_ns)
-        if not ended:
+        if now_ns < self._due_ns:
             return
-        self._check_book(ended[0] * SECOND_NS)
+        ended = self._epochs.ended(now_ns)
+        self._reach(ended[0] * SECOND_NS if ended else now_ns)
+        if ended:
+            self._end(ended)
+            self._reach(now_ns)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        """When the next epoch ends, or the next point of the grid is reached."""
+        self._due_ns = self._epochs.end_ns
+        if self._grid is not None:
+            self._due_ns = min(self._due_ns, self._grid.next_ns)
+
+    def _reach(self, now_ns: int) -> None:
+        if self._grid is not None and now_ns >= self._grid.next_ns:
+            self._depth.settle()
+            self._grid.reach(now_ns, self._standing())
+
+    def _standing(self) -> Standing:
         sound = self._connections.get("depth") is not None and "depth" not in self._ledger.open_gaps
-        now = standing(self._depth, sound=sound)
+        return standing(self._depth, sound=sound)
+
+    def _end(self, ended: range) -> None:
+        """Ends epochs, between which nothing came."""
+        self._check_book(ended[0] * SECOND_NS)
+        now = self._standing()
         self._depth_rows.add(ended, now)
         self._last_epoch = ended[-1]
         if self._consumers:
@@ -287,19 +321,19 @@ class Market:
         if history.klines:
             self._records.add(history_batch(recv_ns, history))
         self._records.event(recv_ns, "history", stream="klines", detail=history_detail(history))
-        self._tell(history)
+        self._let_hear(history)
 
-    def _tell(self, happened: CollectorInput) -> None:
+    def _let_hear(self, happened: CollectorInput) -> None:
         for consumer in self._consumers:
             if isinstance(consumer, Listener):
-                consumer.tell(happened)
+                consumer.hear(happened)
 
     def _check_book(self, at_ns: int) -> None:
         """Lets go of a book that shows itself to be wrong, and asks for more where its best is not known."""
         depth = self._depth
         depth.settle()
         book = depth.book
-        if book is not None and _crossed(book):
+        if book is not None and crossed(book):
             depth.wrong(at_ns, "crossed")
         elif book is not None and not book.known_to_its_best:
             depth.wanted = depth.wanted or "beyond known depth"
@@ -327,14 +361,7 @@ class Market:
             for consumer in self._consumers:
                 for batch in consumer.take(flow):
                     self._records.add(batch)
-                if isinstance(consumer, Listener):
-                    for kind, detail in consumer.notes():
-                        self._records.event(epoch * SECOND_NS, kind, detail=detail)
 
     def _event_ms(self) -> int | None:
-        told = [one.position.event_ms for one in self._sequencers.values() if one.position.event_ms is not None]
-        return max(told, default=None)
-
-
-def _crossed(book: Book) -> bool:
-    return book.best_bid is not None and book.best_ask is not None and book.best_bid >= book.best_ask
+        told = [self._depth.event_ms, *(one.position.event_ms for one in self._sequencers.values())]
+        return max((one for one in told if one is not None), default=None)

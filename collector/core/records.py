@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from collector.core.batch import Batch
 
@@ -12,6 +12,9 @@ TEXT_LIMIT = 262_144
 """Bytes of a quarantined frame that are kept; its full length stands in the event's detail."""
 
 _TIMES = 4096  # far more than can wait between two drains
+
+Tell: TypeAlias = Callable[[int, str, str], None]
+"""Makes an event of a time, a kind and a detail."""
 
 EVENT_COLUMNS = ("time_ns", "sequence", "kind", "stream", "connection", "detail", "text")
 
@@ -53,6 +56,10 @@ class Records:
         if len(self._at_time) > _TIMES:
             del self._at_time[next(iter(self._at_time))]
         self._events.append((time_ns, sequence, kind, stream, connection, detail, text))
+
+    def tell(self, time_ns: int, kind: str, detail: str) -> None:
+        """An event of no stream in particular."""
+        self.event(time_ns, kind, detail=detail)
 
     def quarantine(
         self, time_ns: int, stream: str | None, connection: int | None, reason: str, text: str | bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from collector.core.channels import channel_of
 from collector.core.decode import Undecodable, decode
@@ -18,6 +18,7 @@ from collector.sources.silence import Mark, Probe, rest_probe
 if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.binance_feed import BinanceFeed
+    from collector.sources.markets import MarketInfo
     from collector.sources.transport import Transport
 
 _ASKED = 10  # silent streams of a channel that REST is asked about
@@ -80,6 +81,20 @@ class Listener:
 
     def anchor(self, recv_ns: int, symbol: str, requested_ns: int, reason: str, limit: int, text: bytes) -> None:
         """None is asked for."""
+
+    def polled(
+        self,
+        recv_ns: int,
+        symbol: str,
+        what: Literal["book", "open_interest"],
+        requested_ns: int,
+        limit: int,
+        text: bytes,
+    ) -> None:
+        """Nothing to keep."""
+
+    def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
+        """Nothing to keep."""
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         """Measured by a check of its own."""

@@ -44,23 +44,21 @@ def draw(backend: Backend, market: Market, names: Sequence[str], start_ns: int, 
     )
     axes = panels[:, 0]
     for name, label in (("best_ask", "best ask"), ("best_bid", "best bid")):
-        axes[0].plot(times, _spread_out(epochs, depth, name), linewidth=0.9, label=label)
+        axes[0].plot(times, spread_out(epochs, depth, name), linewidth=0.9, label=label)
     axes[0].set_title("price, quote currency", loc="left", fontsize=9)
     axes[0].legend(loc="upper left", fontsize=8)
     axes[0].ticklabel_format(axis="y", useOffset=False)
     for name, sign, label in (("ask_buckets", 1, "asks"), ("bid_buckets", -1, "bids")):
         sums = [{"epoch": row["epoch"], "sum": _sum(row[name])} for row in depth]
-        held = sign * _spread_out(epochs, sums, "sum") / 1e6
+        held = sign * spread_out(epochs, sums, "sum") / 1e6
         axes[1].fill_between(times, 0, held, linewidth=0, alpha=0.6, label=label)
     axes[1].axhline(0, color="black", linewidth=0.5)
     axes[1].set_title("depth in all buckets, million quote currency; bids downward", loc="left", fontsize=9)
     axes[1].legend(loc="upper left", fontsize=8)
     for axis, name in zip(axes[2:], names, strict=True):
-        axis.plot(times, _spread_out(epochs, features, name), linewidth=0.9)
+        axis.plot(times, spread_out(epochs, features, name), linewidth=0.9)
         axis.set_title(f"{name}, {REGISTRY[name].unit}", loc="left", fontsize=9)
-    invalid = (
-        _spread_out(epochs, [{"epoch": row["epoch"], "valid": float(row["valid"])} for row in depth], "valid") != 1
-    )
+    invalid = spread_out(epochs, [{"epoch": row["epoch"], "valid": float(row["valid"])} for row in depth], "valid") != 1
     for axis in axes:
         axis.fill_between(
             times, 0, 1, where=invalid, transform=axis.get_xaxis_transform(), color="grey", alpha=0.25, linewidth=0
@@ -97,7 +95,7 @@ def _grid(epochs: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.arange(epochs[0], epochs[-1] + step, step)
 
 
-def _spread_out(epochs: NDArray[np.int64], rows: Sequence[dict[str, Any]], name: str) -> NDArray[np.float64]:
+def spread_out(epochs: NDArray[np.int64], rows: Sequence[dict[str, Any]], name: str) -> NDArray[np.float64]:
     """A column on the grid of `epochs`; NaN where there is no row or no value."""
     step = _interval(epochs)
     values = np.full(len(_grid(epochs)), np.nan)

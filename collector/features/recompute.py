@@ -157,7 +157,7 @@ def _flows(
 
 def _tell(backend: Backend, market: Market, engine: FeatureEngine, happened: Happened) -> None:
     if happened.kind == "avwap_anchor":
-        engine.tell(AvwapAnchor("manual" if happened.detail == "manual" else "auto"))
+        engine.hear(AvwapAnchor("manual" if happened.detail == "manual" else "auto"))
         return
     interval, *span = happened.detail.split(" ")
     if len(span) != 2:
@@ -171,7 +171,7 @@ def _tell(backend: Backend, market: Market, engine: FeatureEngine, happened: Hap
         for row in rows.to_pylist()
         if row["interval"] == interval and row["source"] == "rest" and first_ms <= row["open_time"] <= last_ms
     ]
-    engine.tell(History(interval, klines))
+    engine.hear(History(interval, klines))
 
 
 class _Books:

@@ -32,6 +32,18 @@ def check_channel(exchange: str, channel: str) -> None:
     raise ConfigurationError("--streams", repr(channel), f"{exchange} has {', '.join(known)}, kline_1m and such")
 
 
+def channels_there(exchange: str, channels: Sequence[str]) -> tuple[str, ...]:
+    """Those of `channels` that the exchange has; where several exchanges are collected, each gives what it has."""
+    found = []
+    for channel in channels:
+        try:
+            check_channel(exchange, channel)
+        except ConfigurationError:
+            continue
+        found.append(channel)
+    return tuple(found)
+
+
 def check_depth_speed(exchange: str, speed_ms: int | None) -> None:
     """Refuses a speed of the depth streams that the exchange does not have; None is its slowest.
 

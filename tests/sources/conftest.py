@@ -74,7 +74,16 @@ class RecordingSink:
         return Stream(message["s"], CHANNELS.get(kind, kind), "") if "s" in message else None
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in {"opened", "closed", "anchor_requested", "anchor", "clock_measured", "event"}:
+        if name not in {
+            "opened",
+            "closed",
+            "anchor_requested",
+            "anchor",
+            "clock_measured",
+            "event",
+            "polled",
+            "listed",
+        }:
             raise AttributeError(name)
         return lambda *args: self.calls.append((name, args))
 

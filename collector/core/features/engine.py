@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
 from collector.core.features.avwap import Avwap
 from collector.core.features.bars import Bars
 from collector.core.features.registry import FeatureSet, Reader
 from collector.core.features.workspace import BOOK, LIQUIDATIONS, MARK, QUOTES, TRADES, Signal, Workspace
 from collector.core.flow import EpochFlow
 from collector.core.inputs import AvwapAnchor, History
+from collector.core.records import Tell
 
 _STREAM_OF = {QUOTES: "book_ticker", MARK: "mark_price", LIQUIDATIONS: "liquidations"}
 
@@ -32,8 +34,9 @@ class FeatureEngine:
         failure: what went wrong in a feature, if something did. From then on all values are None, and rows go on.
     """
 
-    def __init__(self, chosen: FeatureSet, interval_s: int, collected: Iterable[str]) -> None:
-        """`collected` names the session's streams as tables do: depth, trades, …"""
+    def __init__(self, chosen: FeatureSet, interval_s: int, collected: Iterable[str], tell: Tell | None = None) -> None:
+        """`collected` names the session's streams as tables do: depth, trades, …; `tell` makes an event."""
+        self._tell = tell
         streams = set(collected)
         self._trades = "trades" if "trades" in streams else "raw_trades"
         available = {name for name, stream in _STREAM_OF.items() if stream in streams}
@@ -45,7 +48,6 @@ class FeatureEngine:
         live = [one for one in chosen.features if one.name not in set(self.idle)]
         self.names = tuple(one.name for one in live)
         self.failure: str | None = None
-        self._told = False
         self.workspace = workspace = Workspace(interval_s)
         self.readers: list[tuple[Reader, frozenset[str]]] = []
         for one in live:
@@ -85,22 +87,17 @@ class FeatureEngine:
             return [read() if inputs.isdisjoint(broken) else None for read, inputs in self.readers]
         except (ArithmeticError, ValueError, LookupError) as error:
             self.failure = f"epoch {flow.epoch}: {error!r}"
+            if self._tell is not None:
+                self._tell(flow.epoch * SECOND_NS, "features_failed", self.failure)
             return [None] * len(self.readers)
 
-    def tell(self, happened: object) -> None:
+    def hear(self, happened: object) -> None:
         """Takes history that came, or a new anchor of the AVWAP."""
         for signal, _ in self._signals:
             if isinstance(happened, History) and isinstance(signal, Bars):
                 signal.seed(happened)
             elif isinstance(happened, AvwapAnchor) and isinstance(signal, Avwap):
                 signal.anchor(manual=happened.mode == "manual")
-
-    def notes(self) -> Iterable[tuple[str, str]]:
-        """The failure, once."""
-        if self.failure is not None and not self._told:
-            self._told = True
-            return [("features_failed", self.failure)]
-        return ()
 
     def _broken(self, flow: EpochFlow) -> set[str]:
         """The inputs that lie in a gap in this epoch."""

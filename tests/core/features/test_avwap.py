@@ -61,8 +61,8 @@ def test_an_anchor_by_hand_and_back() -> None:
     made = engine(["avwap"])
     rows = [made.values(one)[0] for one in FLOWS[:10]]
     assert rows == [None] * 10
-    made.tell(AvwapAnchor("manual"))
+    made.hear(AvwapAnchor("manual"))
     rows = [made.values(one)[0] for one in FLOWS[10:990]]
     assert rows[-1] == pytest.approx(exact(FLOWS[10:990])[0], rel=1e-14)  # quarters do not count now
-    made.tell(AvwapAnchor("auto"))
+    made.hear(AvwapAnchor("auto"))
     assert made.values(FLOWS[990]) == [None]

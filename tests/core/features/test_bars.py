@@ -80,7 +80,7 @@ def test_history_stands_before_the_bars_that_follow_on_it(at: int) -> None:
     made, found = watcher(60)
     for one in flows[:at]:
         made.values(one)
-    made.tell(klines("1m", 60, BASE - 540, 10))
+    made.hear(klines("1m", 60, BASE - 540, 10))
     for one in flows[at:]:
         made.values(one)
     assert [bar.end for bar in found] == list(range(BASE - 480, flows[-1].epoch + 1, 60))
@@ -92,14 +92,14 @@ def test_history_with_a_hole_is_not_joined() -> None:
     flows = World(2).flows(400)
     for history in (klines("1m", 60, BASE - 600, 10), klines("5m", 300, BASE - 3000, 10)):
         made, found = watcher(60)
-        made.tell(history)
+        made.hear(history)
         for one in flows:
             made.values(one)
         assert found == bars_of(flows, 60)
     holed = klines("1m", 60, BASE - 540, 10)
     del holed.klines[6]
     made, found = watcher(60)
-    made.tell(holed)
+    made.hear(holed)
     for one in flows:
         made.values(one)
     assert [bar.end for bar in found][:3] == [BASE - 60, BASE, BASE + 60]
@@ -110,8 +110,8 @@ def test_long_bars_take_the_minutes_of_history_that_they_lack() -> None:
     start = BASE + 1800
     flows = [one for one in World(2, 60).flows(200) if one.epoch > start + 60]
     made, found = watcher(3600, 60)
-    made.tell(klines("1h", 3600, BASE - 36_000, 10))
-    made.tell(klines("1m", 60, BASE, 31))
+    made.hear(klines("1h", 3600, BASE - 36_000, 10))
+    made.hear(klines("1m", 60, BASE, 31))
     for one in flows:
         made.values(one)
     assert [bar.end for bar in found][:11] == list(range(BASE - 32_400, BASE + 3601, 3600))
@@ -122,7 +122,7 @@ def test_long_bars_take_the_minutes_of_history_that_they_lack() -> None:
 def test_history_makes_indicators_warm_at_once() -> None:
     flows = World(2).flows(130)
     made = engine(["ema_20", "rsi_14", "bias_1m"])
-    made.tell(klines("1m", 60, BASE - 60 * 299, 300))
+    made.hear(klines("1m", 60, BASE - 60 * 299, 300))
     rows = [made.values(one) for one in flows]
     assert rows[117] == [None] * 3
     assert None not in rows[118]  # the first minute that was seen whole ends at BASE + 120
