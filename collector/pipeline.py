@@ -21,6 +21,7 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
+from collector.core.features.across import Across, across
 from collector.core.inputs import Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
@@ -76,6 +77,7 @@ class Pipeline:
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
         self._console = Console(say)
+        self._across = Across() if across(settings.features) else None
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -107,6 +109,7 @@ class Pipeline:
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
+            feeds += [asyncio.create_task(venue.history.run()) for venue in self.venues if venue.history is not None]
             await self._collect(feeds)
         except MachineFailed:
             self._failed = True
@@ -245,18 +248,34 @@ class Pipeline:
         lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
         self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
-    async def _commit(self) -> None:
-        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+    def _take_rows(self) -> tuple[list[tuple[Market, Batch]], dict[Market, bytes]]:
+        """Every row since the last call, and what each market remembers."""
+        markets = [
+            (venue, Market(venue.exchange, symbol), live)
+            for venue in self.venues
+            for symbol, live in venue.markets.items()
+        ]
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
-        drained_ns = self._clock.now_ns()
-        for venue in self.venues:
-            for symbol, live in venue.markets.items():
-                market = Market(venue.exchange, symbol)
-                drained = live.drain()
-                self._observers.drained(venue, symbol, drained)
+        if self._across is not None:
+            for _, market, _ in markets:
+                self._across.join(market)
+        for venue, market, live in markets:
+            drained = live.drain()
+            self._observers.drained(venue, market.symbol, drained)
+            if self._across is None:
                 rows += [(market, batch) for batch in drained]
-                states[market] = msgspec.json.encode(live.market.resume())
+            else:
+                rows += [(Market(*key), batch) for key, batch in self._across.take(market, drained)]
+            states[market] = msgspec.json.encode(live.market.resume())
+        if self._across is not None:
+            rows += [(Market(*key), batch) for key, batch in self._across.settle()]
+        return rows, states
+
+    async def _commit(self) -> None:
+        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+        drained_ns = self._clock.now_ns()
+        rows, states = self._take_rows()
         journal = self._journal
         if journal is None:
             return

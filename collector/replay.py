@@ -14,6 +14,7 @@ import msgspec
 from collector.core.batch import Batch
 from collector.core.channels import is_partial
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode_named
+from collector.core.features.across import SPOT_OF, Across, across
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
@@ -72,6 +73,7 @@ class Replay:
     complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
     features: str | None = None
     progress: Progress = field(default_factory=Progress)
+    _across: Across = field(default_factory=Across)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
     _exchanges: dict[Path, str | None] = field(default_factory=dict)
@@ -96,7 +98,9 @@ class Replay:
         for key, running in self._running.items():
             if not running.stopped:
                 running.market.apply(running.last_ns, SessionStopped("end of capture"))
-            self.emit(*key, running.market.drain())
+            self._give(key, running.market.drain())
+        for key, batch in self._across.settle():
+            self.emit(*key, [batch])
         return progress
 
     def _line(self, path: Path, line: CaptureLine) -> None:
@@ -161,9 +165,11 @@ class Replay:
         key = (session.exchange, session.symbol)
         before = self._running.get(key)
         if before is not None:
-            self.emit(*key, before.market.drain())
+            self._give(key, before.market.drain())
         if self.features is not None:
             session = msgspec.structs.replace(session, features=self.features)
+        if across(session.features) or session.exchange in SPOT_OF.values():
+            self._across.join(key)
         running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)
         return running
 
@@ -196,7 +202,7 @@ class Replay:
         elif own is None and recv_ns - running.last_ns > _BREAK_NS:
             # Foreign captures do not say where a recording ended; hours without a line are no stall.
             running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
-            self.emit(exchange, symbol, running.market.drain())
+            self._give((exchange, symbol), running.market.drain())
             session = msgspec.structs.replace(running.market.session, resume=running.market.resume())
             running = self._start(recv_ns, session)
         return running
@@ -231,7 +237,12 @@ class Replay:
         if running.last_ns - running.drained_ns >= _DRAIN_NS:
             running.drained_ns = running.last_ns
             session = running.market.session
-            self.emit(session.exchange, session.symbol, running.market.drain())
+            self._give((session.exchange, session.symbol), running.market.drain())
+
+    def _give(self, key: tuple[str, str], batches: list[Batch]) -> None:
+        """Emits what a market gave, and what waited for it."""
+        for other, batch in self._across.take(key, batches):
+            self.emit(*other, [batch])
 
 
 def _only_single_trades(path: Path) -> bool:

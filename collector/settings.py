@@ -40,7 +40,8 @@ class Derived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """Settings of `run`, checked. `streams` are the exchange's channels (`aggTrade`, …)."""
+    """Settings of `run`, checked. `streams` are the exchange's channels (`aggTrade`, …); `context_intervals` of
+    klines that features start from."""
 
     exchanges: tuple[str, ...]
     symbols: tuple[str, ...]
@@ -56,6 +57,8 @@ class RunSettings:
     flush_interval_s: float
     journal_max_bytes: int
     features: str = "none"
+    context_intervals: tuple[str, ...] = ()
+    context_limit: int = 300
     max_batch_rows: int = 1_000_000
     compact: bool = True
     retain_days: int | None = None

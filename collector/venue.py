@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from collector.clock import Clock
+from collector.context import Context
 from collector.core.channels import stream_of
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Resume
@@ -42,6 +43,7 @@ class Venue:
         self._resumes: dict[Market, Resume] = {}
         self.recorder: Recorder
         self.feed: BinanceFeed | UnifiedFeed
+        self.history: Context | None = None
         if self._named.protocol == "binance":
             # Of several exchanges each gives what it has; a single one must have all that was asked for.
             streams = settings.streams if len(settings.exchanges) == 1 else channels_there(exchange, settings.streams)
@@ -56,6 +58,10 @@ class Venue:
                 self.recorder,
                 on_progress=self._show_progress,
             )
+            if settings.context_intervals and settings.features != "none":
+                self.history = Context(
+                    self.markets, self.feed.klines, settings.context_intervals, settings.context_limit, clock
+                )
             return
         decode = frame_decoder(self._named.protocol)
         self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)

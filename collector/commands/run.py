@@ -21,6 +21,7 @@ from collector.commands.options import (
 from collector.commands.stream_options import derived_options, stream_options, wanted_of
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
+from collector.context import check_intervals
 from collector.errors import ConfigurationError
 from collector.serve.child import check_address
 from collector.settings import RunSettings
@@ -53,6 +54,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="pace of depth diffs; none: the exchange's own",
 )
 @features_option
+@setting("--context-enabled/--no-context-enabled", default=True, help="let features of long bars start from klines")
+@setting("--context-tfs", default="1m,5m,15m,1h", help="intervals of those klines, with commas")
+@setting("--context-bootstrap-limit", default=300, type=click.IntRange(1, 1000), help="klines of each interval")
 @store_options
 @setting("--dry-run", "--no-storage", "dry_run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
@@ -126,6 +130,9 @@ def run(
     ref: str,
     depth_speed: str,
     features: str,
+    context_enabled: bool,
+    context_tfs: str,
+    context_bootstrap_limit: int,
     store: StoreSettings,
     dry_run: bool,
     duration: float | None,
@@ -174,6 +181,8 @@ def run(
         reference=ref,
         stale_after_s=stale_after,
         features=_features(features, dry_run=dry_run),
+        context_intervals=check_intervals(context_tfs) if context_enabled else (),
+        context_limit=context_bootstrap_limit,
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,

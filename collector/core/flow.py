@@ -127,6 +127,11 @@ class Listener(Protocol):
         """Takes an input that reached the market between two epochs; what means nothing to it is passed over."""
         ...
 
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of the bars whose past it lacks."""
+        ...
+
 
 class EpochConsumer(Protocol):
     """Computes rows from epochs. It must be a function of the flows alone: no clock, no IO."""

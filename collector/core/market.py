@@ -134,6 +134,11 @@ class Market:
         """The streams with a gap that has not ended."""
         return frozenset(self._ledger.open_gaps)
 
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of the bars whose past features lack."""
+        return {length for one in self._consumers if isinstance(one, Listener) for length in one.wants_history}
+
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
         wanted = self._depth.wanted

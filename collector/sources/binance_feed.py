@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collector.sources.feed import FeedSink, Stream
     from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
-    from collector.sources.transport import Transport
+    from collector.sources.transport import RestResponse, Transport
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,18 @@ class BinanceFeed:
         if self._anchors is None:
             raise RuntimeError("the feed was not started")
         return self._anchors.request(symbol, reason)
+
+    async def klines(self, symbol: str, interval: str, limit: int) -> RestResponse:
+        """The newest `limit` klines of a market, within the weight budget.
+
+        Raises:
+            RestError: no answer, or a refusal.
+            RuntimeError: the feed was not started.
+        """
+        if self._transport is None:
+            raise RuntimeError("the feed was not started")
+        params = {"symbol": symbol, "interval": interval, "limit": limit}
+        return await self._transport.get("klines", params, weight=weight_of(self._exchange, "klines"))
 
     async def start(self) -> None:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.

@@ -18,6 +18,7 @@ SPOT_OF = {"binanceusdm": "binance"}
 
 FRESH_MS = 1000
 NAME = "basis_bps"
+_LONGEST_S = 120
 
 
 class Quoted(NamedTuple):
@@ -50,42 +51,50 @@ Key = tuple[str, str]
 """Exchange and symbol."""
 
 
+def across(features: str) -> bool:
+    """Whether a choice of features, as in `SessionStarted`, has one that needs several markets."""
+    if features in ("", "none"):
+        return False
+    from collector.core.features.catalog import choose_features
+
+    return any(one.across for one in choose_features(features).features)
+
+
 class Across:
     """Fills in `basis_bps` of markets that are drained in turn, in any rhythm.
 
-    Rows of a future wait until its spot market has reached their epoch; `settle` lets go what waits.
+    Rows of a future wait until its spot market, if that has joined, has reached their epoch; `settle` lets go what
+    waits. A spot market that is silent for long has no fresh book, so its futures wait no longer than `_LONGEST_S`.
     """
 
-    def __init__(self, markets: Iterable[Key]) -> None:
-        known = set(markets)
-        self._spot_of = {
-            (exchange, symbol): (SPOT_OF[exchange], symbol)
-            for exchange, symbol in known
-            if exchange in SPOT_OF and (SPOT_OF[exchange], symbol) in known
-        }
-        self._future_of = {spot: future for future, spot in self._spot_of.items()}
+    def __init__(self) -> None:
+        self._joined: set[Key] = set()
+        self._future_of: dict[Key, Key] = {}
         self._quoted: dict[Key, dict[int, Quoted]] = {}
         self._waiting: dict[Key, list[Batch]] = {}
 
-    @property
-    def idle(self) -> bool:
-        """Whether no two of the markets belong together."""
-        return not self._spot_of
+    def join(self, market: Key) -> None:
+        """Tells of a market from whose rows, or for which, values are computed. May be called again."""
+        self._joined.add(market)
+        exchange, symbol = market
+        if exchange in SPOT_OF:
+            self._future_of[SPOT_OF[exchange], symbol] = market
 
     def take(self, market: Key, batches: Iterable[Batch]) -> list[tuple[Key, Batch]]:
-        """What one market gave, and what can be handed on."""
-        if market not in self._spot_of and market not in self._future_of:
+        """What one market gave; gives what can be handed on, of this market and of others."""
+        future = self._future_of.get(market, market)
+        spot = SPOT_OF.get(future[0], ""), future[1]
+        if not {future, spot} <= self._joined:
             return [(market, batch) for batch in batches]
         given: list[tuple[Key, Batch]] = []
         known = self._quoted.setdefault(market, {})
         for batch in batches:
             if batch.table == "depth":
                 known.update(quoted(batch.columns))
-            if batch.table == "features" and market in self._spot_of:
+            if batch.table == "features" and market == future:
                 self._waiting.setdefault(market, []).append(batch)
             else:
                 given.append((market, batch))
-        future = self._future_of.get(market, market)
         return given + self._release(future, settle=False)
 
     def settle(self) -> list[tuple[Key, Batch]]:
@@ -93,23 +102,27 @@ class Across:
         return [one for future in list(self._waiting) for one in self._release(future, settle=True)]
 
     def _release(self, future: Key, *, settle: bool) -> list[tuple[Key, Batch]]:
-        spot = self._spot_of[future]
-        theirs, ours = self._quoted.get(spot, {}), self._quoted.get(future, {})
-        reached = max(theirs, default=-1)
+        theirs = self._quoted.setdefault((SPOT_OF[future[0]], future[1]), {})
+        ours = self._quoted.setdefault(future, {})
+        reached = max(max(theirs, default=-1), max(ours, default=-1) - _LONGEST_S)
         waiting, given = self._waiting.pop(future, []), []
-        while waiting and (settle or waiting[0].columns["epoch"][-1] <= reached):  # type: ignore[index]
+        while waiting and (settle or _last(waiting[0]) <= reached):
             batch = waiting.pop(0)
             epochs: Any = batch.columns["epoch"]
             values = [basis_bps(ours.get(epoch), theirs.get(epoch)) for epoch in epochs]
             given.append((future, Batch(batch.table, {**batch.columns, NAME: values})))
         if waiting:
             self._waiting[future] = waiting
-        done = given[-1][1].columns["epoch"][-1] if given else None  # type: ignore[index]
-        if done is not None:
-            for known in (theirs, ours):
-                for epoch in [epoch for epoch in known if epoch <= done]:
-                    del known[epoch]
+        done = _last(given[-1][1]) if given else reached - _LONGEST_S
+        for known in (theirs, ours):
+            for epoch in [epoch for epoch in known if epoch <= done]:
+                del known[epoch]
         return given
+
+
+def _last(batch: Batch) -> int:
+    epochs: Any = batch.columns["epoch"]
+    return int(epochs[-1])
 
 
 def _no_reader(workspace: object) -> Any:
@@ -124,6 +137,7 @@ REGISTRY.add(
         source="1e4 (F - S) / S",
         warmup_s=1,
         memory_s=1,
+        cheap=True,
         across=True,
         open=_no_reader,
     )

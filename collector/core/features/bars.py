@@ -70,11 +70,12 @@ class Bar(NamedTuple):
 class Bars(Signal):
     """Bars of `length_s`. `closed` holds those that this epoch ended: one, or none; more where history came.
 
+    `bare` says that history would help: nothing is known of the time before it began.
     `afresh` says that `closed` begins anew, with history before it: whoever keeps a state starts again with these.
     """
 
     def __init__(self, workspace: Workspace, length_s: int) -> None:
-        self._length_s = length_s
+        self.length_s = length_s
         self._interval_s = workspace.interval_s
         self._finer = None
         if length_s > _BASE_S and length_s % _BASE_S == 0 and _BASE_S % workspace.interval_s == 0:
@@ -88,10 +89,11 @@ class Bars(Signal):
         self._whole = False
         self._kept: deque[Bar] = deque(maxlen=KEPT_BARS)
         self._past: list[Bar] = []
+        self.bare = self.length_s >= _BASE_S
 
     def update(self, flow: EpochFlow) -> None:
         self.closed, self.afresh = [], False
-        if self._length_s % self._interval_s:
+        if self.length_s % self._interval_s:
             return  # epochs do not add up to such a bar
         if self._finer is None:
             self._add(flow.epoch, self._interval_s, self._epoch_bar(flow.epoch))
@@ -106,17 +108,18 @@ class Bars(Signal):
 
     def seed(self, history: History) -> None:
         """Takes bars of the time before, if they are of this length. They count once one of our own follows on them."""
-        if length_of(history.interval) != self._length_s:
+        if length_of(history.interval) != self.length_s:
             return
+        self.bare = False
         past: list[Bar] = []
-        for bar in (_bar_of(kline, self._length_s) for kline in history.klines):
-            if past and bar.end - past[-1].end != self._length_s:
+        for bar in (_bar_of(kline, self.length_s) for kline in history.klines):
+            if past and bar.end - past[-1].end != self.length_s:
                 past = []
             past.append(bar)
         self._past = past
 
     def _join_past(self) -> None:
-        first = self._kept[0].end - self._length_s
+        first = self._kept[0].end - self.length_s
         past = [bar for bar in self._past if bar.end <= first]
         self._past = []
         if past and past[-1].end == first:
@@ -142,11 +145,11 @@ class Bars(Signal):
 
     def _add(self, end: int, span_s: int, part: Bar | None) -> None:
         """Adds what was traded in [end - span_s, end)."""
-        if (end - span_s) % self._length_s == 0:
+        if (end - span_s) % self.length_s == 0:
             self._open, self._whole = None, True
         if part is not None:
             self._open = part if self._open is None else _merged(self._open, part)
-        if end % self._length_s == 0 and self._whole and self._open is not None:
+        if end % self.length_s == 0 and self._whole and self._open is not None:
             self.closed.append(self._open._replace(end=end))
             self._kept.append(self.closed[-1])
 

@@ -99,6 +99,11 @@ class FeatureEngine:
             elif isinstance(happened, AvwapAnchor) and isinstance(signal, Avwap):
                 signal.anchor(manual=happened.mode == "manual")
 
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of bars that began anew since history came."""
+        return {signal.length_s for signal, _ in self._signals if isinstance(signal, Bars) and signal.bare}
+
     def _broken(self, flow: EpochFlow) -> set[str]:
         """The inputs that lie in a gap in this epoch."""
         broken = {name for name, stream in _STREAM_OF.items() if stream in flow.in_gap} if flow.in_gap else set()

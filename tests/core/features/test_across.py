@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from collector.core.batch import Batch
-from collector.core.features.across import Across, Quoted, basis_bps
+from collector.core.features.across import Across, Quoted, across, basis_bps
 
 FUTURE, SPOT = ("binanceusdm", "BTCUSDT"), ("binance", "BTCUSDT")
 
@@ -20,6 +20,13 @@ def depth(epochs, mid: float, age_ms: int = 100, valid: bool = True) -> Batch:
 
 def features(epochs) -> Batch:
     return Batch("features", {"epoch": list(epochs), "feature_set": ["x"] * len(epochs)})
+
+
+def joined(*markets: tuple[str, str]) -> Across:
+    stage = Across()
+    for market in markets:
+        stage.join(market)
+    return stage
 
 
 def test_by_hand() -> None:
@@ -36,7 +43,7 @@ def test_one_that_is_not_known_makes_it_null(bad: Quoted | None) -> None:
 
 @pytest.mark.parametrize("cuts", list(itertools.product([1, 2, 5], [1, 3, 6])))
 def test_rows_do_not_depend_on_the_rhythm(cuts: tuple[int, int]) -> None:
-    stage = Across([FUTURE, SPOT])
+    stage = joined(FUTURE, SPOT)
     given = []
     at = {FUTURE: 0, SPOT: 0}
     while min(at.values()) < 30:
@@ -57,13 +64,33 @@ def test_rows_do_not_depend_on_the_rhythm(cuts: tuple[int, int]) -> None:
 
 
 def test_a_market_alone_has_none() -> None:
-    stage = Across([FUTURE])
-    assert stage.idle
+    stage = joined(FUTURE)
     assert stage.take(FUTURE, [features([1])]) == [(FUTURE, features([1]))]
 
 
 def test_spot_that_is_silent_does_not_hold_rows_back_for_ever() -> None:
-    stage = Across([FUTURE, SPOT])
+    stage = joined(FUTURE, SPOT)
     assert [batch.table for _, batch in stage.take(FUTURE, [depth([1], 1.0), features([1])])] == ["depth"]
     ((market, batch),) = stage.settle()
     assert (market, batch.columns["basis_bps"]) == (FUTURE, [None])
+
+
+def test_rows_do_not_wait_for_a_spot_market_that_is_silent_for_minutes() -> None:
+    stage = joined(FUTURE, SPOT)
+    stage.take(SPOT, [depth([1], 100.0)])
+    given = []
+    for epoch in range(1, 300):
+        given += stage.take(FUTURE, [depth([epoch], 101.0), features([epoch])])
+    rows = [batch for _, batch in given if batch.table == "features"]
+    assert [batch.columns["epoch"] for batch in rows] == [[epoch] for epoch in range(1, 180)]
+    assert [batch.columns["basis_bps"] for batch in rows[:2]] == [[pytest.approx(1e4 / 101)], [None]]
+
+
+def test_which_choices_need_it() -> None:
+    assert [across(text) for text in ("none", "mid", "basic", "all", "mid,basis_bps")] == [
+        False,
+        False,
+        True,
+        True,
+        True,
+    ]
