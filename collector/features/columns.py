@@ -115,7 +115,9 @@ def _array(column: Any) -> NDArray[Any]:
 
 def read_marks(backend: Backend, market: Market, start_ns: int, end_ns: int) -> Iterator[Mark]:
     """Mark prices in the order of receipt."""
-    found: list[Mark] = []
-    for rows in backend.scan("mark_price", market, start_ns - _CLOCKS_NS, end_ns + _CLOCKS_NS, _MARK):
-        found += [Mark(*row) for row in zip(*(rows.column(name).to_pylist() for name in _MARK), strict=True)]
-    return iter(sorted((one for one in found if start_ns <= one.recv_ns < end_ns), key=lambda one: one.recv_ns))
+    for from_ns in range(start_ns, end_ns, _CHUNK_NS):
+        until_ns = min(end_ns, from_ns + _CHUNK_NS)
+        found: list[Mark] = []
+        for rows in backend.scan("mark_price", market, from_ns - _CLOCKS_NS, until_ns + _CLOCKS_NS, _MARK):
+            found += [Mark(*row) for row in zip(*(rows.column(name).to_pylist() for name in _MARK), strict=True)]
+        yield from sorted((one for one in found if from_ns <= one.recv_ns < until_ns), key=lambda one: one.recv_ns)

@@ -8,10 +8,10 @@ order of their ids, and the known depth of a book may be that of an anchor which
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from collector.audit.rebuild import Step, Units, read_anchors, read_diffs, rebuild
 from collector.core.batch import Batch
@@ -35,6 +35,14 @@ _KLINE = (
 )  # fmt: skip
 
 
+class _Span(NamedTuple):
+    """A session or a part of it, and the seconds between its epochs."""
+
+    from_ns: int
+    until_ns: int
+    interval_s: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Epoch:
     epoch: int
@@ -56,52 +64,52 @@ def recompute(
     """
     sessions = read_sessions(backend, market, end_ns)
     revisions = read_revisions(backend, market)
+    with_basis = any(one.across for one in chosen.features)
     for number, session in enumerate(sessions):
-        until_ns = sessions[number + 1].start_ns if number + 1 < len(sessions) else end_ns
+        until_ns = min(end_ns, sessions[number + 1].start_ns if number + 1 < len(sessions) else end_ns)
         if until_ns <= start_ns:
             continue
         from_ns = session.start_ns if run_up_s is None else max(session.start_ns, start_ns - run_up_s * SECOND_NS)
-        epochs = _read_epochs(backend, market, from_ns, min(until_ns, end_ns))
-        if not epochs:
+        epochs = _read_epochs(backend, market, from_ns, until_ns)
+        first = list(islice(epochs, 2))
+        if not first:
             continue
-        spots = _spot(backend, market, epochs)
-        engine = FeatureEngine(chosen, _interval(epochs), session.streams)
-        for flow in _flows(backend, market, session, revisions, epochs, from_ns, engine):
-            for batch in engine.take(flow):
-                if flow.epoch * SECOND_NS < start_ns:
-                    continue
-                if any(one.across for one in chosen.features):
-                    yield _with_basis(batch, epochs[flow.epoch], spots)
-                else:
-                    yield batch
+        interval_s = first[1].epoch - first[0].epoch if len(first) > 1 else 1
+        span = _Span(from_ns, until_ns, interval_s)
+        engine = FeatureEngine(chosen, interval_s, session.streams)
+        spot = _Spot(backend, market, span)
+        for row, flow in _flows(backend, market, session, revisions, chain(first, epochs), span, engine):
+            values = engine.take(flow)
+            if flow.epoch * SECOND_NS < start_ns:
+                continue
+            for batch in values:
+                basis = {NAME: [basis_bps(row.quoted, spot.at(row.epoch))]} if with_basis else {}
+                yield Batch(batch.table, {**batch.columns, **basis})
 
 
-def _read_epochs(backend: Backend, market: Market, start_ns: int, end_ns: int) -> dict[int, _Epoch]:
-    found: dict[int, _Epoch] = {}
+def _read_epochs(backend: Backend, market: Market, start_ns: int, end_ns: int) -> Iterator[_Epoch]:
     for rows in backend.scan("depth", market, start_ns, end_ns, _DEPTH):
         columns = (rows.column(name).to_pylist() for name in _DEPTH)
         for epoch, last_id, recv_ns, price, age_ms, valid in zip(*columns, strict=True):
             if epoch * SECOND_NS > start_ns:
-                found[epoch] = _Epoch(epoch, last_id, recv_ns, Quoted(price, age_ms, valid))
-    return found
+                yield _Epoch(epoch, last_id, recv_ns, Quoted(price, age_ms, valid))
 
 
-def _interval(epochs: dict[int, _Epoch]) -> int:
-    """Seconds between the epochs of a session."""
-    ordered = sorted(epochs)
-    return min((after - before for before, after in pairwise(ordered)), default=1)
+class _Spot:
+    """The spot market of a future, asked for in rising order."""
 
+    def __init__(self, backend: Backend, market: Market, span: _Span) -> None:
+        self._rows: Iterator[_Epoch] = iter(())
+        if market.exchange in SPOT_OF:
+            spot = Market(SPOT_OF[market.exchange], market.symbol)
+            self._rows = _read_epochs(backend, spot, span.from_ns, span.until_ns)
+        self._now = next(self._rows, None)
 
-def _spot(backend: Backend, market: Market, epochs: dict[int, _Epoch]) -> dict[int, Quoted]:
-    if market.exchange not in SPOT_OF:
-        return {}
-    spot = Market(SPOT_OF[market.exchange], market.symbol)
-    span = (min(epochs) * SECOND_NS - 1, (max(epochs) + 1) * SECOND_NS)
-    return {epoch: row.quoted for epoch, row in _read_epochs(backend, spot, *span).items()}
-
-
-def _with_basis(batch: Batch, ours: _Epoch, spots: dict[int, Quoted]) -> Batch:
-    return Batch(batch.table, {**batch.columns, NAME: [basis_bps(ours.quoted, spots.get(ours.epoch))]})
+    def at(self, epoch: int) -> Quoted | None:
+        """What its row of that epoch says; None without one."""
+        while self._now is not None and self._now.epoch < epoch:
+            self._now = next(self._rows, None)
+        return self._now.quoted if self._now is not None and self._now.epoch == epoch else None
 
 
 def _flows(
@@ -109,13 +117,12 @@ def _flows(
     market: Market,
     session: Session,
     revisions: list[Any],
-    epochs: dict[int, _Epoch],
-    from_ns: int,
+    epochs: Iterable[_Epoch],
+    span: _Span,
     engine: FeatureEngine,
-) -> Iterator[EpochFlow]:
+) -> Iterator[tuple[_Epoch, EpochFlow]]:
     """What each epoch of a session knew; the engine is told of history and anchors in between."""
-    last_ns = (max(epochs) + 1) * SECOND_NS
-    interval_ns = _interval(epochs) * SECOND_NS
+    from_ns, until_ns, interval_ns = span.from_ns, span.until_ns, span.interval_s * SECOND_NS
     gaps = {stream: StreamGaps(backend, market, stream, revisions, session) for stream in session.streams - {"depth"}}
     trades_stream = "trades" if "trades" in session.streams else "raw_trades"
 
@@ -125,13 +132,13 @@ def _flows(
 
     trades, quotes = stored(trades_stream, Trades), stored("book_ticker", Quotes)
     forced = stored("liquidations", Liquidations)
-    marks = read_marks(backend, market, from_ns, last_ns)
+    marks = read_marks(backend, market, from_ns, until_ns)
     mark, next_mark = None, next(marks, None)
-    books = _Books(backend, market, from_ns, last_ns)
+    books = _Books(backend, market, from_ns, until_ns)
     happened = iter(session.happened)
     waiting = next(happened, None)
-    for epoch in sorted(epochs):
-        row = epochs[epoch]
+    for row in epochs:
+        epoch = row.epoch
         end_ns = epoch * SECOND_NS
         begin_ns = max(from_ns, end_ns - interval_ns)
         while next_mark is not None and next_mark.recv_ns < end_ns:
@@ -152,7 +159,7 @@ def _flows(
         while waiting is not None and waiting.time_ns < end_ns:
             _tell(backend, market, engine, waiting)
             waiting = next(happened, None)
-        yield flow
+        yield row, flow
 
 
 def _tell(backend: Backend, market: Market, engine: FeatureEngine, happened: Happened) -> None:

@@ -81,6 +81,10 @@ class StreamGaps:
                 self._instant[-1] = (self._instant[-1][0], filled_ns)
                 self.late.append((told[-1].from_ns, told[-1].to_ns or told[-1].detected_ns))
         self._unheard(stream, session)
+        self._open.sort()
+        self._instant.sort()
+        self._now_open: list[tuple[int, int]] = []
+        self._next_open = self._next_instant = 0
 
     def _take(self, told: Sequence[Gap]) -> None:
         first = told[0]
@@ -115,10 +119,17 @@ class StreamGaps:
         return any(start < at_ns <= end for start, end in self._open)
 
     def touch(self, start_ns: int, end_ns: int) -> bool:
-        """Whether the epoch [start_ns, end_ns) lay in a gap, as known at its end."""
-        return self._is_open(end_ns) or any(
-            start_ns <= told_ns < end_ns and healed_ns >= end_ns for told_ns, healed_ns in self._instant
-        )
+        """Whether the epoch [start_ns, end_ns) lay in a gap, as known at its end. Ask for epochs in rising order."""
+        while self._next_open < len(self._open) and self._open[self._next_open][0] < end_ns:
+            self._now_open.append(self._open[self._next_open])
+            self._next_open += 1
+        self._now_open = [one for one in self._now_open if one[1] >= end_ns]
+        told = False
+        while self._next_instant < len(self._instant) and self._instant[self._next_instant][0] < end_ns:
+            told_ns, healed_ns = self._instant[self._next_instant]
+            told = told or (told_ns >= start_ns and healed_ns >= end_ns)
+            self._next_instant += 1
+        return told or bool(self._now_open)
 
 
 def read_revisions(backend: Backend, market: Market) -> list[Gap]:
