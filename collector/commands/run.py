@@ -16,6 +16,7 @@ from collector.commands.stream_options import derived_options, stream_options, w
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.errors import ConfigurationError
+from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
@@ -107,6 +108,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds between looks at what a wildcard means by now",
 )
+@setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -146,6 +148,7 @@ def run(
     record_dir: Path | None,
     record_buffer_size: int,
     webhook: str | None,
+    http: str | None,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -183,6 +186,7 @@ def run(
         record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
         record_buffer_size=record_buffer_size,
         webhook=webhook,
+        http=http,
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
@@ -199,6 +203,8 @@ def run(
     )
     if webhook is not None and not webhook.startswith(("http://", "https://")):
         raise ConfigurationError("--webhook", "…", "must begin with http:// or https://")
+    if http is not None:
+        check_address(http)
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     from collector.pipeline import Pipeline
 
