@@ -26,7 +26,7 @@ class Derived(NamedTuple):
 
 
 def partial_lines(lines: list[Line], partial: dict[int, dict[str, Any]]) -> Iterator[Line]:
-    """The lines, and after every third diff the best 20 levels as spot streams them, from a book of texts."""
+    """The lines, and after some diffs the best 20 levels as spot streams them, from a book of texts."""
     book: TextBook | None = None
     waiting: list[Line] = []
     for number, line in enumerate(lines):
@@ -40,7 +40,7 @@ def partial_lines(lines: list[Line], partial: dict[int, dict[str, Any]]) -> Iter
                 waiting.append(line)
                 continue
             book.apply(line.message)
-            if number % 3 == 0:
+            if number % 7 == 0:
                 body = book.snapshot(20)
                 partial[book.last_id] = body
                 text = json.dumps({"stream": "btcusdt@depth20@100ms", "data": body}, separators=(",", ":"))
@@ -51,7 +51,7 @@ def partial_lines(lines: list[Line], partial: dict[int, dict[str, Any]]) -> Iter
 def derived(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Derived:
     exchange: str = request.param
     path = captures(*(FUTURES_FILES if exchange == "binanceusdm" else SPOT_FILES))[0]
-    lines = list(islice(read(path), 14_000))
+    lines = list(islice(read(path), 9_000))
     folder: Path = tmp_path_factory.mktemp("derived")
     partial: dict[int, dict[str, Any]] = {}
     written = write(folder / "btcusdt_capture.txt", partial_lines(lines, partial))
@@ -79,7 +79,7 @@ def test_books_on_the_grid_are_the_books_of_texts_and_the_partial_books(derived:
         for side, name in (("bids", "bid"), ("asks", "ask")):
             assert row[f"{name}_price"] == theirs[f"{name}_price"] == [float(price) for price, _ in body[side]]
             assert row[f"{name}_quantity"] == theirs[f"{name}_quantity"] == [float(some) for _, some in body[side]]
-    assert compared > 100
+    assert compared > 30
 
 
 def test_the_grid_agrees_with_best_quotes_of_equal_ids(derived: Derived) -> None:
@@ -89,7 +89,7 @@ def test_the_grid_agrees_with_best_quotes_of_equal_ids(derived: Derived) -> None
         for row in derived.tables["books"]
         if row["valid"] and row["last_update_id"] in quotes
     ]
-    assert len(common) > 20
+    assert len(common) > 10
     for row, quote in common:
         assert (row["best_bid_price"], row["best_ask_price"]) == (quote["bid_price"], quote["ask_price"])
         assert (row["bid_quantity"][0], row["ask_quantity"][0]) == (quote["bid_quantity"], quote["ask_quantity"])
