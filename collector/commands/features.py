@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -18,14 +19,15 @@ from collector.commands.options import (
     store_errors,
     store_options,
 )
-from collector.core.features.catalog import REGISTRY, choose_features
-from collector.core.features.registry import Feature
 from collector.errors import ConfigurationError
 from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
 from collector.times import Time
 from storage_backends.interface import Market
 from storage_backends.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from collector.core.features.registry import Feature
 
 _PLOTTED = "spread_bps,imbalance_5,cvd"
 _FORMATS = (".parquet", ".csv")
@@ -39,6 +41,8 @@ def features(ctx: click.Context, as_json: bool, write_schema: bool) -> None:
     """Lists the features, computes them again from a store, or draws them."""
     if ctx.invoked_subcommand is not None:
         return
+    from collector.core.features.catalog import REGISTRY, choose_features
+
     if write_schema:
         click.echo(write_columns())
         return
@@ -193,6 +197,8 @@ def write_columns() -> str:
 
 def schema_text(before: str) -> tuple[str, int]:
     """The content that the file of columns should have, and how many columns are new in it."""
+    from collector.core.features.catalog import REGISTRY
+
     lines = list(csv.DictReader(io.StringIO(before)))
     known = {line["name"] for line in lines}
     since = max((int(line["since"]) for line in lines), default=0) + 1

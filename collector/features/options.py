@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+from typing import TYPE_CHECKING
 
-from collector.core.features.catalog import REGISTRY, choose_features
-from collector.core.features.registry import FeatureSet
 from collector.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collector.core.features.registry import FeatureSet
 
 
 def chosen_features(text: str) -> FeatureSet:
@@ -15,6 +17,8 @@ def chosen_features(text: str) -> FeatureSet:
     Raises:
         ConfigurationError: an unknown name, with the nearest one that exists; or talipp is needed and not installed.
     """
+    from collector.core.features.catalog import REGISTRY, choose_features
+
     try:
         chosen = choose_features(text)
     except KeyError as error:
