@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -56,13 +56,13 @@ def draw(backend: Backend, market: Market, names: Sequence[str], start_ns: int, 
     axes[1].set_title("depth in all buckets, million quote currency; bids downward", loc="left", fontsize=9)
     axes[1].legend(loc="upper left", fontsize=8)
     for axis, name in zip(axes[2:], names, strict=True):
-        axis.plot(times, spread_out(epochs, features, name), linewidth=0.9)
+        axis.plot(times, spread_out(epochs, features, name), linewidth=0.9, marker=".", markersize=1.5)
         axis.set_title(f"{name}, {REGISTRY[name].unit}", loc="left", fontsize=9)
     invalid = spread_out(epochs, [{"epoch": row["epoch"], "valid": float(row["valid"])} for row in depth], "valid") != 1
+    half = timedelta(seconds=_interval(epochs) / 2)
     for axis in axes:
-        axis.fill_between(
-            times, 0, 1, where=invalid, transform=axis.get_xaxis_transform(), color="grey", alpha=0.25, linewidth=0
-        )
+        for first, last in runs(invalid):
+            axis.axvspan(times[first] - half, times[last] + half, color="grey", alpha=0.25, linewidth=0)
         axis.grid(alpha=0.3)
     dates: Any = mdates
     axes[-1].xaxis.set_major_formatter(dates.ConciseDateFormatter(dates.AutoDateLocator(tz=UTC), tz=UTC))
@@ -104,6 +104,12 @@ def spread_out(epochs: NDArray[np.int64], rows: Sequence[dict[str, Any]], name: 
         if row[name] is not None and not rest and 0 <= at < len(values):
             values[at] = row[name]
     return values
+
+
+def runs(flags: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+    """First and last place of each run of True."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False]))))
+    yield from ((int(first), int(after) - 1) for first, after in edges.reshape(-1, 2))
 
 
 def _sum(buckets: list[float | None] | None) -> float | None:

@@ -97,11 +97,13 @@ def test_plot(folder: Path, suffix: str) -> None:
 def test_gaps_are_gaps() -> None:
     import numpy as np
 
-    from collector.features.plot import spread_out
+    from collector.features.plot import runs, spread_out
 
     epochs = np.array([10, 11, 12, 15])
     rows = [{"epoch": 10, "x": 1.0}, {"epoch": 11, "x": None}, {"epoch": 15, "x": 3.0}, {"epoch": 99, "x": 9.0}]
     found = spread_out(epochs, rows, "x")
+    assert list(runs(np.isnan(found))) == [(1, 4)]
+    assert list(runs(np.array([True, False, True]))) == [(0, 0), (2, 2)]
     assert np.array_equal(found, [1, np.nan, np.nan, np.nan, np.nan, 3], equal_nan=True)
 
 
