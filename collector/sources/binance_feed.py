@@ -210,6 +210,7 @@ class BinanceFeed:
                         self._settings.listing_interval_s,
                         "listing",
                         lambda: follower.look(transport, self._budget, self._sleep, self._rng),
+                        at_once=False,
                     )
                 )
             tasks.create_task(self._guard("anchors", anchors.run))
@@ -320,8 +321,12 @@ class BinanceFeed:
             return
         self._sink.clock_measured(self._clock.now_ns(), best.offset_ns, best.round_trip_ns, best.samples)
 
-    async def _every(self, interval_s: float, name: str, step: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, interval_s: float, name: str, step: Callable[[], Awaitable[None]], *, at_once: bool = True
+    ) -> None:
         async def repeat() -> None:
+            if not at_once:
+                await self._sleep(interval_s)
             while True:
                 await step()
                 await self._sleep(interval_s)
