@@ -20,6 +20,7 @@ from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
 from collector.errors import ConfigurationError
 from collector.exchanges import exchange_named
+from collector.features.options import chosen_features
 from collector.markets import FUTURES
 from collector.sources.capture import (
     COLLECTOR_STREAM,
@@ -168,6 +169,8 @@ class Replay:
             self._give(key, before.market.drain())
         if self.features is not None:
             session = msgspec.structs.replace(session, features=self.features)
+        if session.features != "none":
+            chosen_features(session.features)  # a capture may be of a version that had others
         if across(session.features) or session.exchange in SPOT_OF.values():
             self._across.join(key)
         running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)

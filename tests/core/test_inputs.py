@@ -9,8 +9,11 @@ from collector.core.gaps import Gap
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
+    AvwapAnchor,
     Closed,
     CollectorInput,
+    History,
+    Kline,
     Note,
     Opened,
     Refused,
@@ -51,6 +54,8 @@ GAP = Gap("5-depth-disconnect-11", 0, "depth", "disconnect", 11, None, 4, None, 
         Refused("depth", "journal full", None, None, 1, 2),
         Tick(),
         Note("kind", "détail\n"),
+        History("1m", [Kline(60_000, 1.0, 2.0, 0.5, 1.5, 3.0, 4.0, 1.0, 1.5, 7)]),
+        AvwapAnchor("manual"),
     ],
 )
 def test_there_and_back(happened: CollectorInput) -> None:
