@@ -12,18 +12,20 @@ from collector.core.anchors import Request
 from collector.core.batch import Batch, Nested, joined
 from collector.core.book import Book
 from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
 from collector.core.depth import Depth
 from collector.core.epochs import SECOND_NS, Epochs
-from collector.core.gaps import Gap, GapLedger
+from collector.core.gaps import Gap, GapLedger, Unfilled
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
     Closed,
     CollectorInput,
+    HealingEnded,
     Note,
     Opened,
     Refused,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -33,6 +35,9 @@ from collector.core.inputs import (
 from collector.core.records import Records, rows_batch
 from collector.core.sequencer import Sequencer
 from collector.core.tapes import KINDS, Entry, Tape
+
+FETCHED_AFTERWARDS = ("trades", "raw_trades")
+"""Streams whose gaps may be filled by REST."""
 
 _DEPTH_ROW = (
     "epoch",
@@ -90,7 +95,7 @@ class Market:
         self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
         self._last_epoch = resume.last_epoch
         self._records = Records()
-        self._ledger = GapLedger(resume.open_gaps)
+        self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
         self._depth_rows: list[tuple[Any, ...]] = []
         self._depth_buckets: list[tuple[Buckets | None, Buckets | None]] = []
@@ -142,6 +147,10 @@ class Market:
         """The last id taken of a channel; None before the first."""
         return self._sequencers[channel].position.last_id
 
+    def unfilled(self) -> list[Unfilled]:
+        """The gaps of trades that are over and that `RestTrades` may still fill, oldest first in each stream."""
+        return self._ledger.unfilled(FETCHED_AFTERWARDS)
+
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
         if self._now_ns < recv_ns < self._epochs.end_ns:
@@ -182,6 +191,11 @@ class Market:
                 self._request = happened
             case Verbatim(connection, text):
                 self._verbatim(recv_ns, connection, text)
+            case RestTrades(channel, rows):
+                self._fetched(recv_ns, channel, rows)
+            case HealingEnded(channel, gap_id, reason):
+                self._ledger.give_up(channel, gap_id)
+                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
             case Refused():
                 self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
                 self._ledger.record(
@@ -223,6 +237,7 @@ class Market:
             self._ledger.open_gaps,
             self._last_epoch,
             self._now_ns,
+            self.unfilled(),
         )
 
     def _settle(self) -> None:
@@ -242,6 +257,21 @@ class Market:
             self._records.quarantine(recv_ns, None, connection, str(error), text)
         else:
             self.message(recv_ns, message, text)
+
+    def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
+        tape = self._tapes[channel]
+        try:
+            rows = rest_rows(body)
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
+            return
+        for row in rows:
+            try:
+                message = decode_rest_trade(channel, self.session.symbol, row)
+            except Undecodable as error:
+                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
+            else:
+                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))

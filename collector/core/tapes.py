@@ -22,6 +22,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     connection: int
     message: Any
     text: str | bytes
+    source: str = "ws"
 
 
 class TapeKind(NamedTuple):
@@ -42,7 +43,7 @@ def _trade_columns(entries: Sequence[Entry], price: Decimals, quantity: Decimals
         "is_buyer_maker": [m.m for m in messages],
         "timestamp": [event_time_ms(m.T) for m in messages],
         "recv_ns": [entry.recv_ns for entry in entries],
-        "source": ["ws"] * len(entries),
+        "source": [entry.source for entry in entries],
     }
 
 
@@ -108,6 +109,14 @@ class Tape:
             self._records.counts[f"{self._kind.table} duplicates"] += 1
         else:
             self._pending.append(entry)
+
+    def fetched(self, entry: Entry) -> None:
+        """Takes one that was fetched afterwards, if a gap lacks it. How far the stream got does not change."""
+        ident = self._kind.ident(entry.message)
+        if self._ledger.fill(self._kind.table, ident, ident, entry.source):
+            self._pending.append(entry)
+        else:
+            self._records.counts[f"{self._kind.table} duplicates"] += 1
 
     def settle(self) -> None:
         """Parses what waits; a message with a bad number goes into quarantine and leaves a gap of its own id."""
