@@ -24,7 +24,7 @@ from collector.core.inputs import Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
 from collector.recorder import LiveMarket
-from collector.refusals import KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Refusals
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -219,6 +219,7 @@ class Pipeline:
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
+            venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
         step_ns = self._clock.wall_step_ns()
@@ -309,7 +310,7 @@ class Pipeline:
     def _delivery_refused(self, market: Market, batches: list[Batch]) -> None:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
-        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
         for _, refused in refusals.take():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
