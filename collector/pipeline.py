@@ -163,18 +163,19 @@ class Pipeline:
         """What the journal remembers of a venue's markets, or else the store."""
         if self._backend is None:
             return known
-        from collector.resume import resume_from_store
+        from collector.resume import resume_from_store, with_stored
         from storage_backends.errors import BackendError
 
         found = dict(known)
         for info in venue.feed.markets:
             market = Market(venue.exchange, info.symbol)
-            if market in found:
-                continue
             try:
+                if market in found:
+                    found[market] = with_stored(self._backend, market, found[market])
+                    continue
                 resume = resume_from_store(self._backend, market)
             except BackendError as error:
-                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                log.warning("what is stored of %s is not looked at: %s", info.unified, error)
                 continue
             if resume is not None:
                 found[market] = resume
