@@ -25,6 +25,7 @@ COMMANDS = (
     "verify",
     "book",
     "gaps",
+    "report",
     "stats",
     "compact",
     "journal",

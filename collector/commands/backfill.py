@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -21,6 +22,7 @@ from collector.markets import exchange_symbol
 from collector.times import Time
 from storage_backends.interface import Market
 from storage_backends.open import FILE_FORMATS
+from storage_backends.settings import StoreSettings
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -73,8 +75,7 @@ def backfill(
     max_batch_size: int,
     url_root: str | None,
     sink_format: str,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Fills the store between two times with what it lacks: KIND is trades, raw-trades, klines or funding.
@@ -106,7 +107,7 @@ def backfill(
         markets=[Market(exchange, name) for name in dict.fromkeys(exchange_symbol(one) for one in symbol)],
         start_ns=start_ns,
         end_ns=min(now_ns, end_ns or now_ns),
-        data_dir=data_dir,
+        data_dir=store.data_dir,
         interval=interval if kind == "klines" else "",
         archive=archive,
         rest=rest,
@@ -114,10 +115,10 @@ def backfill(
         headroom=headroom,
         max_rows=max_batch_size,
     )
-    store = open_store(backend, data_dir, must_exist=False, file_format=sink_format)
-    with store_errors(), contextlib.closing(store):
-        store.check()
-        outcomes = asyncio.run(_with_bar(settings, store, clock, quiet=as_json))
+    backend = open_store(replace(store, file_format=sink_format), must_exist=False)
+    with store_errors(store), contextlib.closing(backend):
+        backend.check()
+        outcomes = asyncio.run(_with_bar(settings, backend, clock, quiet=as_json))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(outcomes), indent=2))
     else:
