@@ -29,6 +29,7 @@ COMMANDS = (
     "stats",
     "compact",
     "journal",
+    "serve",
 )
 
 
