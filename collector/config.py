@@ -32,6 +32,8 @@ KNOWN_NAMES = {
     "http_host": "HTTP_HOST",
     "http_port": "HTTP_PORT",
     "api_key": "API_KEY",
+    "depth_update": "DEPTH_ENABLED",
+    "top_n": "TOPN",
     "record_enabled": "RECORD_ENABLED",
     "record_dir": "RECORD_DIR",
     "record_buffer_size": "RECORD_BUFFER_SIZE",

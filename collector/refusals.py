@@ -24,6 +24,10 @@ _STREAMS = {
 }
 
 
+_TIMES = {"epoch": SECOND_NS, "timestamp": 1_000_000, "recv_ns": 1}
+"""Columns that are never null and say when a row is from, and their unit in ns; the first that a table has counts."""
+
+
 class Refusals:
     """Ranges by market and stream; each grows until it is taken."""
 
@@ -41,6 +45,8 @@ class Refusals:
             elif batch.table in _STREAMS:
                 for source in sorted(set(_sources(batch))):
                     self._add(market, batch.table, source, _refused_messages(batch, reason, source))
+            else:
+                self._add(market, batch.table, "", _refused_times(batch, reason))
 
     def take(self) -> list[tuple[Market, Refused]]:
         """All ranges so far; forgets them."""
@@ -68,6 +74,15 @@ def _refused_messages(batch: Batch, reason: str, source: str) -> Refused:
     ids = [int(one) for one, own in zip(batch.columns[ident], mine, strict=True) if own]  # type: ignore[arg-type]
     times = [int(one) for one, own in zip(batch.columns[at], mine, strict=True) if own]  # type: ignore[arg-type]
     return Refused(stream, reason, _first_missing(batch, ids), max(ids), min(times), max(times))
+
+
+def _refused_times(batch: Batch, reason: str) -> Refused:
+    """Rows of a table without ids that count, or of one that is computed: their times are all that can be said."""
+    for column, unit_ns in _TIMES.items():
+        if column in batch.columns:
+            times = [int(one) * unit_ns for one in batch.columns[column]]  # type: ignore[union-attr]
+            break
+    return Refused(batch.table, reason, None, None, min(times), max(times))
 
 
 def _refused_epochs(batch: Batch, reason: str) -> Refused:

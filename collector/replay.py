@@ -10,7 +10,8 @@ from pathlib import Path
 import msgspec
 
 from collector.core.batch import Batch
-from collector.core.decode import DepthUpdate, Undecodable
+from collector.core.channels import is_partial
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode_named
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
@@ -50,12 +51,14 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `complete` adds to it what depends on the market. `symbols` (the exchange's own ids) restricts
+    the markets; empty takes all.
     """
 
     template: SessionStarted
     symbols: Sequence[str]
     emit: Emit
+    complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
     progress: Progress = field(default_factory=Progress)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
@@ -100,7 +103,10 @@ class Replay:
     def _frame(self, path: Path, line: CaptureLine) -> None:
         assert line.stream is not None
         try:
-            message = self._decoder(path)(line.data)
+            if self._protocol(path) == "binance" and is_partial(line.stream.partition("@")[2].partition("@")[0]):
+                message: Message = decode_named(line.stream, line.data)
+            else:
+                message = self._decoder(path)(line.data)
         except Undecodable:
             symbol = line.stream.partition("@")[0].upper()
             running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
@@ -163,9 +169,13 @@ class Replay:
             if own is not None:
                 futures, protocol = FUTURES.get(own, False), exchange_named(own).protocol
             session = msgspec.structs.replace(
-                self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
+                self.template,
+                exchange=exchange,
+                symbol=symbol,
+                futures=futures,
+                protocol=protocol,
             )
-            running = self._start(recv_ns, session)
+            running = self._start(recv_ns, self.complete(session))
         elif own is None and recv_ns - running.last_ns > _BREAK_NS:
             # Foreign captures do not say where a recording ended; hours without a line are no stall.
             running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
@@ -183,11 +193,12 @@ class Replay:
 
     def _decoder(self, path: Path) -> Decoder:
         if path not in self._decoders:
-            own = self._exchange_of(path)
-            self._decoders[path] = frame_decoder(
-                self.template.protocol if own is None else exchange_named(own).protocol
-            )
+            self._decoders[path] = frame_decoder(self._protocol(path))
         return self._decoders[path]
+
+    def _protocol(self, path: Path) -> str:
+        own = self._exchange_of(path)
+        return self.template.protocol if own is None else exchange_named(own).protocol
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols

@@ -19,8 +19,16 @@ from collector.stored import stored_ids
 if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
 
-_TABLES = {"depth": "diffs", "trades": "trades", "raw_trades": "raw_trades", "book_ticker": "book_ticker"}
-"""Streams, and the tables whose first key is their id."""
+_TABLES = {
+    "depth": "diffs",
+    "trades": "trades",
+    "raw_trades": "raw_trades",
+    "book_ticker": "book_ticker",
+    "mark_price": "mark_price",
+    "liquidations": "liquidations",
+}
+"""Streams, and the tables whose first key is their id, or their time. Klines and partial books of several kinds share a
+table, so nothing tells where each of them ended."""
 
 _KEYS = {"trades": "agg_trade_id", "raw_trades": "trade_id"}
 

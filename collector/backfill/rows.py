@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from collector.core.decimals import BadNumber, Decimals
 from collector.core.decode import Undecodable, decode_rest_trade, rest_rows
-from collector.core.tapes import KINDS, Entry
+from collector.core.entry import Entry
+from collector.core.tapes import KINDS
 from collector.errors import CollectorError
 from collector.journal.arrow import to_arrow
 from storage_backends.schema import TABLES

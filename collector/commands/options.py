@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from collector.config import load_file, setting
+from collector.core.channels import CHANNELS, is_channel
 from collector.errors import ConfigurationError, MachineFailed
 from collector.exchanges import exchange_named
 from collector.markets import exchange_symbol
-from collector.recorder import CHANNELS
 from collector.sizes import Size
 from storage_backends.interface import Backend, Market
 from storage_backends.settings import StoreSettings
@@ -106,7 +106,7 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
             exchange_symbol(symbol)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
-        if name not in CHANNELS:
+        if not is_channel(name):
             raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
     if not channels:
         raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")

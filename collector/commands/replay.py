@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace as changed
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
 from collector.commands.options import config_option, open_store, store_options
+from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
@@ -38,6 +40,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
+@derived_options
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
@@ -52,13 +55,15 @@ def replay(
     sink_format: str,
     store: StoreSettings,
     as_json: bool,
+    **derived: Any,
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
-    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
-    --ref count. Replaying the same files into the same store again changes nothing.
+    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
+    and what is to be computed count. Replaying the same files into the same store again changes nothing.
     """
     symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
+    settings = derived_of(derived)
     template = SessionStarted(
         exchange=exchange,
         symbol="",
@@ -90,7 +95,7 @@ def replay(
 
     began = time.process_time()
     try:
-        progress = Replay(template, symbols, emit).run(files, show)
+        progress = Replay(template, symbols, emit, settings.session).run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:

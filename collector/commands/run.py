@@ -6,11 +6,13 @@ import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from collector.clock import SystemClock
 from collector.commands.options import check_wanted, config_option, retention_options, store_options
+from collector.commands.stream_options import derived_options, stream_options, wanted_of
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.errors import ConfigurationError
@@ -31,14 +33,13 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     default=("binanceusdm",),
     help="binanceusdm, binance, or another of ccxt.pro, such as bybit-swap; repeatable",
 )
-@setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
+@setting("-s", "--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
-@setting(
-    "--streams", default="depth,aggTrade,bookTicker", help="channels, with commas: depth, aggTrade, trade, bookTicker"
-)
+@stream_options
+@derived_options
 @setting(
     "--depth-speed",
     default="100ms",
@@ -46,7 +47,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="pace of depth diffs; none: the exchange's own",
 )
 @store_options
-@setting("--dry-run", is_flag=True, help="collect and show, store nothing")
+@setting("--dry-run", "--no-storage", "dry_run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
 @setting(
@@ -117,7 +118,6 @@ def run(
     steps: int,
     interval: int,
     ref: str,
-    streams: str,
     depth_speed: str,
     store: StoreSettings,
     dry_run: bool,
@@ -148,14 +148,16 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    **streams: Any,
 ) -> None:
     """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
 
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
-    strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
+    strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    channels = check_wanted(exchange, symbol, streams)
+    wanted = wanted_of(streams)
+    channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
         exchanges=tuple(dict.fromkeys(exchange)),
         symbols=tuple(dict.fromkeys(symbol)),
@@ -176,6 +178,7 @@ def run(
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
+        derived=wanted.derived,
         record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
         record_buffer_size=record_buffer_size,
         webhook=webhook,
@@ -189,6 +192,7 @@ def run(
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
+            polls=wanted.polls,
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )

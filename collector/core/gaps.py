@@ -54,11 +54,14 @@ class GapLedger:
     Attributes:
         rows: statements, until they are drained.
         open_gaps: the gap that each stream is in now.
+        touched: streams by the gaps that opened, closed or were found since it was last cleared, less those that turned
+            out to be none.
     """
 
     def __init__(self, open_gaps: dict[str, Gap] | None = None, unfilled: Iterable[Unfilled] = ()) -> None:
         self.rows: list[Gap] = []
         self.open_gaps = dict(open_gaps or {})
+        self.touched: dict[str, str] = {}
         self._closed: dict[str, list[Gap]] = {}
         self._filled: dict[str, IdRanges] = {}
         for known in unfilled:
@@ -144,14 +147,17 @@ class GapLedger:
         gap_id = f"{detected_ns}-{stream}-{reason.replace(' ', '_')}" + ("" if from_id is None else f"-{from_id}")
         gap = Gap(gap_id, 0, stream, reason, from_id, to_id, from_ns, to_ns, detected_ns)
         self.rows.append(gap)
+        self.touched[gap_id] = stream
         return gap
 
     def _revise(self, gap: Gap, **changes: Any) -> None:
         revised = msgspec.structs.replace(gap, revision=gap.revision + 1, **changes)
         self.rows.append(revised)
         if not revised.healed:
+            self.touched[gap.gap_id] = gap.stream
             self._remember(revised)
         else:
+            self.touched.pop(gap.gap_id, None)
             self._filled.pop(gap.gap_id, None)
 
     def _remember(self, gap: Gap) -> None:

@@ -5,7 +5,7 @@ Live and replay hand the same objects to the same market, so that a replay gives
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -26,7 +26,11 @@ class Resume(msgspec.Struct):
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
     """A session begins; everything that decides about rows. `protocol` says what frames and ids mean: `binance`,
-    `bybit`, or `unified` for an exchange that only ccxt understands."""
+    `bybit`, or `unified` for an exchange that only ccxt understands.
+
+    `bars` names intervals. `tick_sizes` None makes no multi-tick book, and () lets the price decide on the ticks.
+    `book_grid_ms` None makes no rows of `books`.
+    """
 
     exchange: str
     symbol: str
@@ -39,6 +43,12 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
     protocol: str = "binance"
+    bars: tuple[str, ...] = ()
+    tick_sizes: tuple[str, ...] | None = None
+    num_levels: int = 15
+    ask_rounding: Literal["ceil", "floor"] = "ceil"
+    book_grid_ms: int | None = None
+    book_depth: int = 25
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
@@ -111,6 +121,15 @@ class Refused(msgspec.Struct, tag_field="event", tag="refused"):
     to_ns: int
 
 
+class Polled(msgspec.Struct, tag_field="event", tag="polled"):
+    """The body of a REST answer that was asked for at an interval: `book` of `limit` levels, or `open_interest`."""
+
+    what: Literal["book", "open_interest"]
+    requested_ns: int
+    text: bytes
+    limit: int = 0
+
+
 class Tick(msgspec.Struct, tag_field="event", tag="tick"):
     """Time passed without an input."""
 
@@ -159,6 +178,7 @@ CollectorInput: TypeAlias = (
     | RestTrades
     | HealingEnded
     | Refused
+    | Polled
     | Tick
     | Note
     | UnifiedBook

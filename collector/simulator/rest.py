@@ -154,7 +154,8 @@ class Rest:
                 return [self._known[name] for name in msgspec.json.decode(query["symbols"], type=list[str])]
             except (KeyError, msgspec.MsgspecError):
                 raise _ApiError(-1121, "Invalid symbol.") from None
-        return self._entries
+        gone = {name for name in self._source.symbols() if self._hub.faults.delisted(self.exchange, name)}
+        return [raw for name, raw in self._known.items() if name not in gone] if gone else self._entries
 
     def _symbol(self, query: Mapping[str, str]) -> str:
         symbol = query.get("symbol")

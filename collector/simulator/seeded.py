@@ -101,7 +101,8 @@ class SeededMarket:
         messages: list[Message] = []
         diff_speeds = {speed_ms for channel, speed_ms in subscribed if channel == "depth"}
         self._keep_windows(diff_speeds)
-        closed = {name: bar for name, series in self._klines.items() if (bar := series.roll(now_ms)) is not None}
+        made_ms = now_ms - 1  # a step's trades were made right before it, and klines go by the time of trades
+        closed = {name: bar for name, series in self._klines.items() if (bar := series.roll(made_ms)) is not None}
         channels = {channel for channel, _ in subscribed}
         step = self.model.step(self._changes, self._orders)
         for event in step.events:

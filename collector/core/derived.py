@@ -1,0 +1,35 @@
+"""What is computed from each epoch of a market besides its depth row, as its session says."""
+
+from __future__ import annotations
+
+import re
+
+from collector.core.bars import Bars
+from collector.core.flow import EpochConsumer
+from collector.core.inputs import SessionStarted
+from collector.core.multitick import MultiTick
+from collector.core.records import Tell
+
+_BTC_IN_DOLLARS = re.compile(r"BTC(USD.?|FDUSD|TUSD|BUSD)(_.*)?")
+_BTC_TICKS = ("10", "50", "100", "500", "1000")
+
+
+def trades_stream(session: SessionStarted) -> str:
+    """Where trades are taken from: aggTrades, or single trades where those are not collected."""
+    return "trades" if "trades" in session.channels else "raw_trades"
+
+
+def epoch_consumers(session: SessionStarted, tell: Tell) -> list[EpochConsumer]:
+    """The consumers of one session. What they compute depends on the session and the flows alone.
+
+    `tell` makes an event.
+    """
+    consumers: list[EpochConsumer] = []
+    if session.bars:
+        consumers.append(Bars(session.bars, trades_stream(session), session.interval_s, tell))
+    if session.tick_sizes is not None:
+        ticks = session.tick_sizes
+        if not ticks and _BTC_IN_DOLLARS.fullmatch(session.symbol):
+            ticks = _BTC_TICKS
+        consumers.append(MultiTick(ticks, session.num_levels, session.ask_rounding))
+    return consumers
