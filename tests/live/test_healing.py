@@ -15,7 +15,7 @@ from tests.stores import differing, open_local, rows
 
 FUTURES, SPOT = Market("binanceusdm", "BTCUSDT"), Market("binance", "BTCUSDT")
 TABLES = {"trades": "agg_trade_id", "raw_trades": "trade_id"}
-EVERYTHING = ("--symbol", "BTC/USDT", "--streams", "depth,aggTrade,trade,bookTicker")
+EVERYTHING = ("--symbol", "BTC/USDT", "--streams", "depth,aggTrade,trade,bookTicker", "--bars", "1s,5s")
 
 
 def wait_until_healed(data_dir: Path, market: Market, at_least: int, timeout_s: float = 30.0) -> None:
