@@ -103,6 +103,12 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
 @setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
 @setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
+@setting(
+    "--listing-interval",
+    default=300.0,
+    type=FiniteRange(1),
+    help="seconds between looks at what a wildcard means by now",
+)
 @setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
@@ -138,6 +144,7 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    listing_interval: float,
     callback: tuple[str, ...],
     record_enabled: bool,
     record_dir: Path | None,
@@ -193,6 +200,7 @@ def run(
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
             polls=wanted.polls,
+            listing_interval_s=listing_interval,
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )

@@ -71,7 +71,7 @@ class Market:
         # only in the epoch that runs.
         self._unheard = {name for name in session.channels if not self._sequencers[name].position.recv_ns}
         self._new: set[str] = set()
-        self._flow = FlowPieces(trades_stream(session))
+        self._flow = FlowPieces()
         self._consumers: list[EpochConsumer] = []
         for consumer in epoch_consumers(session, self._records.tell):
             self.add_consumer(consumer)
@@ -351,8 +351,9 @@ class Market:
     def _consume(self, epochs: range, now: Standing) -> None:
         """Hands each of `epochs` to the consumers; all that came meanwhile belongs to the first."""
         self._settle()
+        source = trades_stream(self.session.channels, self._unheard)
         for epoch in epochs:
-            trades, quotes, mark, liquidations = self._flow.take()
+            trades, quotes, mark, liquidations = self._flow.take(source)
             in_gap = {*self._ledger.open_gaps, *self._unheard}
             if epoch == epochs[0]:
                 in_gap |= {*self._ledger.touched.values(), *self._new}
@@ -367,6 +368,7 @@ class Market:
                 mark,
                 liquidations,
                 frozenset(in_gap),
+                source,
             )
             for consumer in self._consumers:
                 for batch in consumer.take(flow):
