@@ -20,6 +20,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "simulate",
+    "backfill",
     "replay",
     "verify",
     "book",

@@ -27,7 +27,7 @@ from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Refusals
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -175,18 +175,19 @@ class Pipeline:
         """What the journal remembers of a venue's markets, or else the store."""
         if self._backend is None:
             return known
-        from collector.resume import resume_from_store
+        from collector.resume import resume_from_store, with_stored
         from storage_backends.errors import BackendError
 
         found = dict(known)
         for info in venue.feed.markets:
             market = Market(venue.exchange, info.symbol)
-            if market in found:
-                continue
             try:
+                if market in found:
+                    found[market] = with_stored(self._backend, market, found[market])
+                    continue
                 resume = resume_from_store(self._backend, market)
             except BackendError as error:
-                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                log.warning("what is stored of %s is not looked at: %s", info.unified, error)
                 continue
             if resume is not None:
                 found[market] = resume
@@ -234,6 +235,7 @@ class Pipeline:
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
+            venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
         step_ns = self._clock.wall_step_ns()
@@ -331,7 +333,7 @@ class Pipeline:
     def _delivery_refused(self, market: Market, batches: list[Batch]) -> None:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
-        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
         for _, refused in refusals.take():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)

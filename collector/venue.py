@@ -56,6 +56,7 @@ class Venue:
                 settings.feed,
                 clock,
                 self.recorder,
+                healing=self.recorder if settings.heal and not settings.dry_run else None,
                 on_progress=self._show_progress,
             )
             if settings.context_intervals and settings.features != "none":

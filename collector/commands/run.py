@@ -71,6 +71,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@setting("--heal/--no-heal", default=True, help="fetch by REST the trades that a gap lacks (Binance)")
 @retention_options
 @setting(
     "--journal-max-bytes",
@@ -148,6 +149,7 @@ def run(
     flush_interval: float,
     max_batch_size: int,
     compact: bool,
+    heal: bool,
     retain_days: int | None,
     disk_budget: int | None,
     journal_max_bytes: int,
@@ -196,6 +198,7 @@ def run(
         flush_interval_s=flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
+        heal=heal,
         retain_days=retain_days,
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,

@@ -9,17 +9,19 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from collector.core.gaps import Gap
+from collector.core.gaps import Gap, Unfilled
 from collector.core.sequencer import Position
 
 
 class Resume(msgspec.Struct):
-    """What a market remembers across sessions: how far each stream got, open gaps, and the last epoch written."""
+    """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
+    by REST, and the last epoch written."""
 
     positions: dict[str, Position] = {}
     open_gaps: dict[str, Gap] = {}
     last_epoch: int | None = None
     last_ns: int = 0
+    unfilled: list[Unfilled] = []
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
@@ -91,6 +93,23 @@ class Verbatim(msgspec.Struct, tag_field="event", tag="verbatim"):
 
     connection: int
     text: bytes
+
+
+class RestTrades(msgspec.Struct, tag_field="event", tag="rest_trades"):
+    """Trades that were fetched because a gap lacks them: rows of a REST answer, as received. `channel` is `trades`
+    (rows of aggTrades) or `raw_trades` (rows of trades or historicalTrades); those that no gap lacks count for nothing.
+    """
+
+    channel: str
+    rows: msgspec.Raw
+
+
+class HealingEnded(msgspec.Struct, tag_field="event", tag="healing_ended"):
+    """Nothing will fill a gap any more, for a reason that people want to know."""
+
+    channel: str
+    gap_id: str
+    reason: str
 
 
 class Refused(msgspec.Struct, tag_field="event", tag="refused"):
@@ -186,6 +205,8 @@ CollectorInput: TypeAlias = (
     | AnchorRequested
     | AnchorArrived
     | Verbatim
+    | RestTrades
+    | HealingEnded
     | Refused
     | Polled
     | Tick

@@ -7,14 +7,14 @@ import msgspec
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
 from collector.core.buckets import Grid
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
 from collector.core.derived import epoch_consumers, trades_stream
 from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
-from collector.core.gaps import Gap, GapLedger
+from collector.core.gaps import Gap, GapLedger, Unfilled
 from collector.core.grid import BookGrid
 from collector.core.history import history_batch, history_detail
 from collector.core.inputs import (
@@ -23,11 +23,13 @@ from collector.core.inputs import (
     AvwapAnchor,
     Closed,
     CollectorInput,
+    HealingEnded,
     History,
     Note,
     Opened,
     Polled,
     Refused,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -38,6 +40,9 @@ from collector.core.polls import Polls
 from collector.core.records import Records, rows_batch
 from collector.core.sequencer import Position, Sequencer
 from collector.core.tapes import KINDS, Tape, open_tape
+
+FETCHED_AFTERWARDS = ("trades", "raw_trades")
+"""Streams whose gaps may be filled by REST."""
 
 
 class Market:
@@ -61,7 +66,7 @@ class Market:
         self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
         self._last_epoch = resume.last_epoch
         self._records = Records()
-        self._ledger = GapLedger(resume.open_gaps)
+        self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
         self._request: AnchorArrived | None = None
         self._build(resume)
@@ -154,6 +159,10 @@ class Market:
         """The last id taken of a channel; None before the first."""
         return self._sequencers[channel].position.last_id
 
+    def unfilled(self) -> list[Unfilled]:
+        """The gaps of trades that are over and that `RestTrades` may still fill, oldest first in each stream."""
+        return self._ledger.unfilled(FETCHED_AFTERWARDS)
+
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
         if self._now_ns < recv_ns < self._due_ns:
@@ -194,6 +203,11 @@ class Market:
                 self._request = happened
             case Verbatim(connection, text):
                 self._verbatim(recv_ns, connection, text)
+            case RestTrades(channel, rows):
+                self._fetched(recv_ns, channel, rows)
+            case HealingEnded(channel, gap_id, reason):
+                self._ledger.give_up(channel, gap_id)
+                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
             case Refused():
                 self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
                 self._ledger.record(
@@ -241,6 +255,7 @@ class Market:
             self._ledger.open_gaps,
             self._last_epoch,
             self._now_ns,
+            self.unfilled(),
         )
 
     def _settle(self) -> None:
@@ -260,6 +275,21 @@ class Market:
             self._records.quarantine(recv_ns, None, connection, str(error), text)
         else:
             self.message(recv_ns, message, text)
+
+    def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
+        tape = self._tapes[channel]
+        try:
+            rows = rest_rows(body)
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
+            return
+        for row in rows:
+            try:
+                message = decode_rest_trade(channel, self.session.symbol, row)
+            except Undecodable as error:
+                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
+            else:
+                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))

@@ -16,6 +16,7 @@ from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
 from collector.sources.errors import FeedError, RestError
 from collector.sources.following import Follower
+from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
 from collector.sources.markets import is_wildcard
 from collector.sources.pacing import Backoff, ConnectLimiter
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.budget import Sleep
     from collector.sources.feed import FeedSink, Stream
+    from collector.sources.healing import HealingSink
     from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
     from collector.sources.transport import RestResponse, Transport
@@ -59,6 +61,7 @@ class BinanceFeed:
         sink: FeedSink,
         *,
         last_seen: LastSeen | None = None,
+        healing: HealingSink | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
@@ -70,6 +73,7 @@ class BinanceFeed:
             markets: what a person typed: ids, unified names, wildcards.
             streams: channels, such as `depth` and `aggTrade`.
             last_seen: where a stream stands by what was last received of it, to judge its silence sooner.
+            healing: knows the gaps that trades fetched by REST are to fill; None leaves them.
             on_progress: told (synced, of how many) when a market got its first snapshot.
 
         Raises:
@@ -95,6 +99,7 @@ class BinanceFeed:
         self._clock = clock
         self._sink = sink
         self._last_seen = last_seen
+        self._healing = healing
         self._on_progress = on_progress
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -214,6 +219,17 @@ class BinanceFeed:
                     )
                 )
             tasks.create_task(self._guard("anchors", anchors.run))
+            if self._healing is not None:
+                healer = Healer(
+                    self._exchange,
+                    transport,
+                    self._budget,
+                    self._healing,
+                    self._clock,
+                    sleep=self._sleep,
+                    rng=self._rng,
+                )
+                tasks.create_task(self._guard("healing", healer.run))
             tasks.create_task(self._every(check_s, "connections", self._check_connections))
             tasks.create_task(self._every(check_s, "silence", watch.check))
             tasks.create_task(
