@@ -21,12 +21,12 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import Refused, Resume, Tick
+from collector.core.inputs import Note, Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import KEPT, Refusals
+from collector.refusals import KEPT, Kept, Refusals, gap_rows
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -70,8 +70,10 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
-        self._kept: list[tuple[Market, Batch]] = []
+        self._kept = Kept()
         self._refusals = Refusals()
+        self._drained = False
+        """Whether the markets have given their last rows."""
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
@@ -264,7 +266,7 @@ class Pipeline:
 
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
-        batches = self._kept + rows
+        batches = self._kept.batches + rows
         refusing = self._housekeeping.over_budget
         if refusing:
             self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
@@ -277,11 +279,13 @@ class Pipeline:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
             self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
-            self._kept = [one for one in batches if one[1].table in KEPT]
+            self._kept.keep(one for one in batches if one[1].table in KEPT)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept = []
+        self._kept.keep(())
+        for market, text in self._kept.take_left_out():
+            self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
@@ -313,14 +317,26 @@ class Pipeline:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
         refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
-        for _, refused in refusals.take():
-            with contextlib.suppress(RuntimeError):
+        taken = refusals.take()
+        running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self.venues)
+        if running and not self._drained:
+            for _, refused in taken:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+        else:
+            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self.venues:
-            if venue.exchange == market.exchange and market.symbol in venue.markets:
-                venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
+        self._live(market).apply(self._clock.now_ns(), refused)
+
+    def _commit_refused(self, gaps: list[tuple[Market, Batch]]) -> None:
+        """States gaps of a market that takes no more inputs."""
+        from collector.journal.errors import DiskFull, JournalFull
+
+        assert self._journal is not None
+        try:
+            self._journal.commit(gaps, {})
+        except (JournalFull, DiskFull) as error:
+            log.error("a gap of dead letters could not be stated; see `collector journal`: %s", error)
 
     # -- end
 
@@ -351,6 +367,8 @@ class Pipeline:
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         await self._observers.stop()
         try:
+            self._drained = True
+            await asyncio.sleep(0)  # for what the deliverer's thread has told until now
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
                 await self._commit()

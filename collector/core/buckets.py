@@ -93,4 +93,5 @@ def _totals(side: Side, ends: NDArray[np.intp]) -> NDArray[Any]:
 
 def _quote(sums: NDArray[Any], book: Book) -> NDArray[np.float32]:
     unit = float(10 ** (book.price_places + book.quantity_places))
-    return np.divide(sums, unit).astype(np.float32)
+    values: NDArray[np.float32] = np.divide(sums, unit).astype(np.float32)
+    return values
