@@ -28,6 +28,7 @@ COMMANDS = (
     "stats",
     "compact",
     "journal",
+    "serve",
 )
 
 
