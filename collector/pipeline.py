@@ -22,12 +22,12 @@ from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across, across
-from collector.core.inputs import Refused, Resume, Tick
+from collector.core.inputs import Note, Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import BY_BACKEND, KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -43,7 +43,7 @@ _WALL_STEP_NS = 200_000_000
 _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
-_GC_OBJECTS = 20_000
+_GC_OBJECTS = 100_000
 
 
 class Pipeline:
@@ -71,8 +71,10 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
-        self._kept: list[tuple[Market, Batch]] = []
+        self._kept = Kept()
         self._refusals = Refusals()
+        self._drained = False
+        """Whether the markets have given their last rows."""
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
@@ -104,8 +106,8 @@ class Pipeline:
             self._announce()
             gc.collect()
             gc.freeze()
-            # What a message leaves is freed by counting references; looking for cycles each 700 objects is a tenth of
-            # the cost of a message.
+            # What a message leaves is freed by counting references, so hardly any cycles are there to be found. Looking
+            # for them each 700 objects is a tenth of the cost of a message, each 20,000 still a fiftieth.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
@@ -285,7 +287,7 @@ class Pipeline:
 
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
-        batches = self._kept + rows
+        batches = self._kept.batches + rows
         refusing = self._housekeeping.over_budget
         if refusing:
             self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
@@ -298,11 +300,13 @@ class Pipeline:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
             self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
-            self._kept = [one for one in batches if one[1].table in KEPT]
+            self._kept.keep(one for one in batches if one[1].table in KEPT)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept = []
+        self._kept.keep(())
+        for market, text in self._kept.take_left_out():
+            self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
@@ -334,14 +338,26 @@ class Pipeline:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
         refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
-        for _, refused in refusals.take():
-            with contextlib.suppress(RuntimeError):
+        taken = refusals.take()
+        running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self.venues)
+        if running and not self._drained:
+            for _, refused in taken:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+        else:
+            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self.venues:
-            if venue.exchange == market.exchange and market.symbol in venue.markets:
-                venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
+        self._live(market).apply(self._clock.now_ns(), refused)
+
+    def _commit_refused(self, gaps: list[tuple[Market, Batch]]) -> None:
+        """States gaps of a market that takes no more inputs."""
+        from collector.journal.errors import DiskFull, JournalFull
+
+        assert self._journal is not None
+        try:
+            self._journal.commit(gaps, {})
+        except (JournalFull, DiskFull) as error:
+            log.error("a gap of dead letters could not be stated; see `collector journal`: %s", error)
 
     # -- end
 
@@ -372,6 +388,8 @@ class Pipeline:
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         await self._observers.stop()
         try:
+            self._drained = True
+            await asyncio.sleep(0)  # for what the deliverer's thread has told until now
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
                 await self._commit()

@@ -14,8 +14,10 @@ from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from collector.markets import FUTURES
 from storage_backends.interface import Backend, Market
+from storage_backends.schema import TABLES
 
 _EXAMPLES = 20
+_ABOUT_OTHERS = frozenset({"gaps", "events", "clock"})
 _ID_TABLES = (("trades", "agg_trade_id"), ("raw_trades", "trade_id"))
 
 
@@ -115,7 +117,19 @@ def verify_market(
             report.quarantined += kind == "quarantine"
     report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
     report.problems = _problems(report)
+    if not _holds_rows(backend, market, start_ns, end_ns):
+        report.problems.append("nothing but gaps and events is stored in this window")
     return report
+
+
+def _holds_rows(backend: Backend, market: Market, start_ns: int | None, end_ns: int | None) -> bool:
+    """Whether there is anything to be good or bad."""
+    tables = (table for table in backend.tables(market) if table not in _ABOUT_OTHERS)
+    return any(
+        rows.num_rows
+        for table in tables
+        for rows in backend.scan(table, market, start_ns, end_ns, (TABLES[table].time,))
+    )
 
 
 def _problems(report: MarketReport) -> list[str]:

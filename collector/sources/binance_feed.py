@@ -14,7 +14,7 @@ from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
-from collector.sources.errors import FeedError, RestError
+from collector.sources.errors import FeedError, RestError, UnreachableError
 from collector.sources.following import Follower
 from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
@@ -153,7 +153,8 @@ class BinanceFeed:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.
 
         Raises:
-            FeedError: the exchange cannot be reached or refuses us; SymbolError when a market is unknown.
+            UnreachableError: the exchange does not answer; `start` may be called again.
+            FeedError: it refuses us, or is none; SymbolError when a market is unknown.
         """
         from collector.sources.transport import Transport  # brings ccxt in
 
@@ -255,9 +256,9 @@ class BinanceFeed:
         except Exception as error:
             given = self._settings.spot_ws if self._exchange == "binance" else self._settings.futures_ws
             setting = "--url-root" if not given else "SPOT_WS" if self._exchange == "binance" else "FUTURES_WS"
-            raise FeedError(
-                f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL."
-            ) from error
+            # Who answers with a status is there, and means it.
+            kind = FeedError if getattr(error, "status", None) in range(400, 500) else UnreachableError
+            raise kind(f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL.") from error
 
     def _plan(self, transport: Transport) -> None:
         settings, symbols = self._settings, [market.symbol for market in self.markets]
