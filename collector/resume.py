@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collector.audit.gaps import read_gaps
 from collector.core.inputs import Resume
 from collector.core.sequencer import Position
+from storage_backends.reading import ends
 
 if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
@@ -25,12 +26,12 @@ def resume_from_store(backend: Backend, market: Market) -> Resume | None:
     """
     positions: dict[str, Position] = {}
     for stream, table in _TABLES.items():
-        stats = backend.stats(table, market)
-        if isinstance(stats.last_key, int) and stats.last_ns is not None:
-            positions[stream] = Position(stats.last_key, stats.last_ns, stats.last_ns // 1_000_000)
-    last_epoch = backend.stats("depth", market).last_key
+        last_key, last_ns = ends(backend, table, market)
+        if isinstance(last_key, int) and last_ns is not None:
+            positions[stream] = Position(last_key, last_ns, last_ns // 1_000_000)
+    last_epoch, _ = ends(backend, "depth", market)
     if not positions and not isinstance(last_epoch, int):
         return None
     open_gaps = {gap.stream: gap for gap in read_gaps(backend, market) if gap.to_ns is None}
-    last_ns = max((position.recv_ns for position in positions.values()), default=0)
-    return Resume(positions, open_gaps, last_epoch if isinstance(last_epoch, int) else None, last_ns)
+    newest_ns = max((position.recv_ns for position in positions.values()), default=0)
+    return Resume(positions, open_gaps, last_epoch if isinstance(last_epoch, int) else None, newest_ns)

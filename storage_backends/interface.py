@@ -88,6 +88,9 @@ class Backend(abc.ABC):
         StorageFailed: the device failed; the process must stop.
     """
 
+    rows_at_once: int = 0
+    """Up to how many rows of several writes are best given together to `write_many`; 0: each write by itself."""
+
     def write(self, table: str, market: Market, rows: pa.Table, *, writer: str, content_hash: str) -> None:
         """Adds `rows`, in any order, in the schema of `table`; what is stored is sorted by key.
 

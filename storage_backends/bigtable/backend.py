@@ -40,6 +40,8 @@ class BigtableBackend(Backend):
     Needs roles/bigtable.user, and no more. Any number of processes may write the same rows at once.
     """
 
+    rows_at_once = 2000
+
     def __init__(self, options: BigtableOptions) -> None:
         self._client = Client(options)
         self._writer = Writer(self._client)
