@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,18 +123,6 @@ def _wait_for(host: str) -> None:
     raise RuntimeError(f"no emulator listens on {host}")
 
 
-@pytest.fixture
-def own_emulator() -> Iterator[Emulator]:
-    """An emulator that a test may kill."""
-    program = emulator_program()
-    if program is None:
-        without_emulator()
-    assert program is not None
-    emulator = Emulator(program)
-    yield emulator
-    emulator.kill()
-
-
 def new_options(host: str) -> BigtableOptions:
     """An instance of its own, which an emulator makes when it is named."""
     return BigtableOptions("tests", f"instance-{os.getpid()}-{next(_instances)}", host)
@@ -167,6 +155,3 @@ def flags_of(options: BigtableOptions) -> list[str]:
         f"--bigtable-instance-id={options.instance_id}",
         f"--bigtable-emulator-host={options.emulator_host}",
     ]
-
-
-Opener = Callable[[], Any]

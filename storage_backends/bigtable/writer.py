@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import pyarrow as pa
+
 from storage_backends.bigtable import legacy
 from storage_backends.bigtable.client import Cell, Client, Entry, Written
 from storage_backends.bigtable.codec import encode, values_of
@@ -21,8 +23,6 @@ from storage_backends.schema import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-
-    import pyarrow as pa
 
     from storage_backends.interface import Market, Write
     from storage_backends.schema import Table
@@ -108,7 +108,7 @@ class Writer:
             kept.append(at)
             entries.append(Entry(key, _cells(payload, times[at] * factor // 1_000_000)))
         if refused:
-            rows = rows.take(kept)
+            rows = rows.take(pa.array(kept, pa.int64()))
         return _Job(table, write.market, rows, [], refused), entries
 
     @staticmethod

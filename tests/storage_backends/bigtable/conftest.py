@@ -1,3 +1,4 @@
-from tests.bigtable_emulator import emulator_host, options, own_emulator
+from tests.bigtable_emulator import emulator_host, options
+from tests.bigtable_proxy import proxy
 
-__all__ = ["emulator_host", "options", "own_emulator"]
+__all__ = ["emulator_host", "options", "proxy"]
