@@ -1,5 +1,6 @@
-"""One row as bytes: the format's version, the schema's version, and the columns as a MessagePack array.
+"""One row as bytes: the format, the schema's version, and the columns as a MessagePack array.
 
+Format 1 has the array as it is, format 2 a zstd frame of it, where that is shorter.
 The array has the columns of `storage_backends.schema` in their order, null as nil. A list of numbers is the bytes of
 its values, little-endian; where some of its values are null it is an array of those bytes and a bit a value (1: there
 is a value; the first one is the lowest bit of the first byte). Other lists are arrays. Rows of older schema versions
@@ -8,12 +9,14 @@ end earlier: the columns that were added since are null.
 
 from __future__ import annotations
 
+import threading
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import zstandard
 
 from storage_backends.errors import PermanentBackendError
 
@@ -24,18 +27,39 @@ if TYPE_CHECKING:
 
     from storage_backends.schema import Table
 
-FORMAT: Final = 1
+PLAIN: Final = 1
+COMPRESSED: Final = 2
 _HEAD_BYTES: Final = 2
+_WORTH_BYTES: Final = 256
+_LONGEST: Final = 1 << 28
 
+
+class _Zstd(threading.local):
+    """One pair a thread: they keep state while they work."""
+
+    def __init__(self) -> None:
+        self.shrink = zstandard.ZstdCompressor(level=1).compress
+        self.expand = zstandard.ZstdDecompressor().decompress
+
+
+_zstd = _Zstd()
 _pack = msgspec.msgpack.Encoder().encode
 _unpack: Any = msgspec.msgpack.Decoder().decode
 
 
 def encode(table: Table, rows: pa.Table) -> list[bytes]:
-    """Each row of `rows`, which are in the schema of `table`."""
-    head = bytes((FORMAT, table.version))
+    """Each row of `rows`, which are in the schema of `table`, in format 1: the same bytes for the same row."""
+    head = bytes((PLAIN, table.version))
     columns = [values_of(column) for column in rows.columns]
     return [head + _pack(row) for row in zip(*columns, strict=True)]
+
+
+def compressed(payload: bytes) -> bytes:
+    """What `encode` gave in format 2, if that is shorter. Its bytes may differ between versions of zstd."""
+    if len(payload) < _WORTH_BYTES:
+        return payload
+    shorter = bytes((COMPRESSED, payload[1])) + _zstd.shrink(payload[_HEAD_BYTES:])
+    return shorter if len(shorter) < len(payload) else payload
 
 
 def decode(table: Table, payloads: Sequence[bytes], columns: Iterable[str], names: Sequence[bytes]) -> pa.Table:
@@ -45,7 +69,7 @@ def decode(table: Table, payloads: Sequence[bytes], columns: Iterable[str], name
         PermanentBackendError: a payload is damaged, or of a newer version; names its row.
     """
     try:
-        rows = [_unpack(memoryview(payload)[_HEAD_BYTES:]) for payload in payloads if _known(table, payload)]
+        rows = [_unpack(_body(payload)) for payload in payloads if _known(table, payload)]
         by_name = dict(zip(table.schema.names, zip_longest(*rows), strict=False)) if len(rows) == len(payloads) else {}
         missing = (None,) * len(rows)
         arrays = []
@@ -56,22 +80,32 @@ def decode(table: Table, payloads: Sequence[bytes], columns: Iterable[str], name
             arrays.append(_array(field.type, by_name.get(name, missing)))
         if len(rows) == len(payloads):
             return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    except (msgspec.DecodeError, pa.ArrowException, ValueError, TypeError, OverflowError):
+    except (msgspec.DecodeError, zstandard.ZstdError, pa.ArrowException, ValueError, TypeError, OverflowError):
         pass
     raise _first_fault(table, payloads, names)
 
 
 def _known(table: Table, payload: bytes) -> bool:
-    return len(payload) > _HEAD_BYTES and payload[0] == FORMAT and payload[1] <= table.version
+    return len(payload) > _HEAD_BYTES and payload[0] in (PLAIN, COMPRESSED) and payload[1] <= table.version
+
+
+def _body(payload: bytes) -> bytes | memoryview:
+    body = memoryview(payload)[_HEAD_BYTES:]
+    if payload[0] == PLAIN:
+        return body
+    if not 0 <= zstandard.frame_content_size(body) <= _LONGEST:
+        raise ValueError("a frame that does not say how long it is, or absurdly long")
+    expanded: bytes = _zstd.expand(body)
+    return expanded
 
 
 def _first_fault(table: Table, payloads: Sequence[bytes], names: Sequence[bytes]) -> PermanentBackendError:
     for payload, name in zip(payloads, names, strict=True):
         shown = name.decode(errors="replace")
-        if len(payload) > _HEAD_BYTES and (payload[0] > FORMAT or payload[1] > table.version):
+        if len(payload) > _HEAD_BYTES and (payload[0] > COMPRESSED or payload[1] > table.version):
             return PermanentBackendError(
                 f"Bigtable row {shown}: has format {payload[0]} and schema version {payload[1]} of table {table.name}, "
-                f"this program knows up to {FORMAT} and {table.version}; use a newer release of the collector"
+                f"this program knows up to {COMPRESSED} and {table.version}; use a newer release of the collector"
             )
         if len(payloads) == 1 or not _known(table, payload) or not _sound(table, payload, name):
             return PermanentBackendError(f"Bigtable row {shown}: damaged, or not written by the collector")

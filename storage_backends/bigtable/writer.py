@@ -1,8 +1,8 @@
 """Rows to cells, several writes in one request.
 
-A cell's qualifier is a hash of what it holds. So a repeated write sets the same cell again, and two collectors that
-tell one key differently leave a cell each, whoever comes first: which of them counts is decided by who reads
-(`schema.Table.prefer`).
+A cell's qualifier is a hash of the row, before it is compressed. So a repeated write sets the same cell again, and two
+collectors that tell one key differently leave a cell each, whoever comes first: which of them counts is decided by who
+reads (`schema.Table.prefer`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from storage_backends.bigtable import legacy
 from storage_backends.bigtable.client import Cell, Client, Entry, Written
-from storage_backends.bigtable.codec import encode, values_of
+from storage_backends.bigtable.codec import compressed, encode, values_of
 from storage_backends.bigtable.index import Index, Slice
 from storage_backends.bigtable.keys import DATA_FAMILY, DATA_TABLE, LEGACY_TABLE, row_keys
 from storage_backends.errors import BackendError, PartialWriteError, PermanentBackendError, TransientBackendError
@@ -138,6 +138,7 @@ class Writer:
 def _cells(payload: bytes, timestamp_ms: int) -> list[Cell]:
     """The cells of one row: one, unless it is very long."""
     name = hashlib.blake2b(payload, digest_size=_HASH_BYTES).hexdigest().encode()
+    payload = compressed(payload)
     if len(payload) <= CELL_BYTES:
         return [Cell(DATA_FAMILY, name, timestamp_ms, payload)]
     pieces = [payload[start : start + CELL_BYTES] for start in range(0, len(payload), CELL_BYTES)]

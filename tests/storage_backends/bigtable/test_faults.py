@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import threading
@@ -228,7 +229,7 @@ def test_rows_beyond_bigtables_limits_are_refused_here(through: BigtableBackend,
 
 
 def test_a_row_of_several_megabytes_takes_several_cells(options: BigtableOptions, direct: BigtableBackend) -> None:
-    levels = [0.1 * number for number in range(100_000)]
+    levels = [random.Random(number).random() for number in range(100_000)]
     made = row("snapshots", 1, bid_price=levels, bid_quantity=levels, ask_price=levels, ask_quantity=levels)
     put(direct, "snapshots", [made])
     (found,) = [found for key, found in cells(options).items() if b"!" not in key]
