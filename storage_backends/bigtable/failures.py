@@ -39,10 +39,6 @@ def refuses_row(code: int, message: str) -> bool:
 
 def of_status(code: int, message: str, options: BigtableOptions, table_id: str) -> BackendError:
     """The error for a row's answer that says nothing against the row itself."""
-    if _FAMILY.search(message):
-        return PermanentBackendError(
-            f"Bigtable table {table_id} lacks a column family ({message}); {_CREATE} ({options.where})"
-        )
     return translated(api.from_grpc_status(code, message), options, table_id)
 
 
@@ -58,6 +54,11 @@ def translating(options: BigtableOptions, table_id: str) -> Iterator[None]:
 def translated(error: Exception, options: BigtableOptions, table_id: str) -> BackendError:
     """The error for people and for the deliverer, on one line."""
     said = " ".join(str(error).split())
+    # The cloud calls it not found or invalid, the emulator internal or unknown.
+    if isinstance(error, api.GoogleAPICallError) and _FAMILY.search(said):
+        return PermanentBackendError(
+            f"Bigtable table {table_id} lacks a column family ({said}); {_CREATE} ({options.where})"
+        )
     if isinstance(error, auth.DefaultCredentialsError):
         return PermanentBackendError(f"no Google Cloud credentials ({said}); {_LOGIN}")
     if isinstance(error, auth.GoogleAuthError):

@@ -62,21 +62,19 @@ class Writer:
         old_entries: list[Entry] = []
         old_sources: list[tuple[int, int | None]] = []
         for number, write in enumerate(writes):
-            table = known(write.table)
             try:
-                validate(table, write.rows)
+                job, made = self._prepare(write)
             except PermanentBackendError as error:
                 outcomes[number] = error
                 continue
-            job, made = self._prepare(table, write)
             jobs[number] = job
             if not job.rows.num_rows:
                 continue
-            slices = self._index.missing(table, write.market, job.rows)
+            slices = self._index.missing(job.table, write.market, job.rows)
             job.slices.extend(each for each, _ in slices)
             entries += [entry for _, entry in slices] + made
             sources += [(number, None)] * len(slices) + [(number, row) for row in range(len(made))]
-            old = legacy.entries(table, write.market, job.rows)
+            old = legacy.entries(job.table, write.market, job.rows)
             old_entries += [entry for _, entry in old]
             old_sources += [(number, row) for row, _ in old]
         self._note(jobs, outcomes, sources, self._client.write(DATA_TABLE, entries))
@@ -88,12 +86,18 @@ class Writer:
                     outcomes[number] = _partly(job)
         return outcomes
 
-    def _prepare(self, table: Table, write: Write) -> tuple[_Job, list[Entry]]:
+    def _prepare(self, write: Write) -> tuple[_Job, list[Entry]]:
+        table = known(write.table)
+        validate(table, write.rows)
         rows = write.rows
         keys_of_rows = [values_of(rows.column(name)) for name in table.key]
         times = rows.column(table.time).to_pylist()
         keys = row_keys(table, write.market, keys_of_rows, times)
-        payloads = encode(table, rows)
+        try:
+            payloads = encode(table, rows)
+        except (TypeError, ValueError, OverflowError) as error:
+            # No other write of the request should have to wait for these rows.
+            raise PermanentBackendError(f"rows of table {table.name} cannot be packed: {error}") from error
         refused: dict[tuple[Any, ...], str] = {}
         entries = []
         kept = []
