@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,14 +21,15 @@ _STREAMS = {"MutateRows", "ReadRows"}
 class Fault:
     """What happens to a request.
 
-    `code` ends it: before the emulator sees it, or with `after` once the emulator has done it. `rows` refuses single
-    rows of a write: row key → (code, message), None to let it pass.
+    `code` ends it: before the emulator sees it, or with `after` once the emulator has done it, or behind so many
+    `messages` of the answer. `rows` refuses single rows of a write: row key → (code, message), None to let it pass.
     """
 
     code: grpc.StatusCode | None = None
     message: str = "as the test wants it"
     after: bool = False
     delay_s: float = 0.0
+    messages: int = 0
     rows: Callable[[bytes], tuple[int, str] | None] | None = None
 
 
@@ -72,7 +74,7 @@ class Proxy(grpc.GenericRpcHandler):
         self.requests.append(name)
         fault = self.trouble(name) or Fault()
         time.sleep(fault.delay_s)
-        if fault.code is not None and not fault.after:
+        if fault.code is not None and not fault.after and not fault.messages:
             context.abort(fault.code, fault.message)
         if name == "MutateRows":
             answers = self._mutate_rows(request, fault)
@@ -80,6 +82,9 @@ class Proxy(grpc.GenericRpcHandler):
             answers = self._channel.unary_stream(f"{_SERVICE}{name}")(request, timeout=60)
         else:
             answers = iter([self._channel.unary_unary(f"{_SERVICE}{name}")(request, timeout=60)])
+        if fault.code is not None and fault.messages:
+            yield from itertools.islice(answers, fault.messages)
+            context.abort(fault.code, fault.message)
         if fault.code is not None:
             list(answers)
             context.abort(fault.code, fault.message)

@@ -17,10 +17,10 @@ import pytest
 from collector.clock import ManualClock, SystemClock
 from collector.journal.deliverer import Deliverer, DeliveryLimits
 from collector.journal.journal import Journal
-from storage_backends.bigtable import writer
+from storage_backends.bigtable import client, writer
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.client import Client
-from storage_backends.bigtable.keys import DATA_TABLE
+from storage_backends.bigtable.keys import DATA_TABLE, KeyRange
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import SECOND_WRITER, got, put
 from storage_backends.contract_rows import row, rows, time_ns
@@ -101,10 +101,10 @@ def cells(options: BigtableOptions) -> dict[bytes, list[tuple[bytes, int, bytes]
     """Every cell of the data table, each of its versions."""
     from google.cloud.bigtable_v2.types import ReadRowsRequest
 
-    client = Client(options)
+    reading = Client(options)
     request = ReadRowsRequest(table_name=f"{options.instance}/tables/{DATA_TABLE}")
-    found = {found.key: found.cells for found in client._stream(DATA_TABLE, request)}
-    client.close()
+    found = {found.key: found.cells for found in reading._stream(DATA_TABLE, request)}
+    reading.close()
     return found
 
 
@@ -355,12 +355,39 @@ def test_two_collectors_at_once_store_each_key_once_and_it_does_not_matter_who_i
 
 
 def test_a_read_goes_on_where_the_connection_broke(proxy: Proxy, through: BigtableBackend) -> None:
-    put(through, "trades", rows("trades", range(500)))
-    broken = iter([True, False, True, False, True])
-    proxy.trouble = lambda method: (
-        Fault(grpc.StatusCode.UNAVAILABLE) if method == "ReadRows" and next(broken, False) else None
-    )
-    assert got(through, "trades") == rows("trades", range(500))
+    put(through, "trades", rows("trades", range(200)))
+    breaks = iter([0, 70, 1, 0, 90])
+
+    def broken(method: str) -> Fault | None:
+        messages = next(breaks, None) if method == "ReadRows" else None
+        return None if messages is None else Fault(grpc.StatusCode.UNAVAILABLE, messages=messages)
+
+    proxy.trouble = broken
+    span = KeyRange(b"binanceusdm#BTCUSDT#trades#", b"binanceusdm#BTCUSDT#trades$")
+    keys = [found.key for found in through._client.read(DATA_TABLE, span)]
+    assert next(breaks, None) is None
+    assert len(keys) == len(set(keys)) == 200
+    assert keys == sorted(keys)
+    breaks = iter([50, 50])
+    assert [found.key for found in through._client.read(DATA_TABLE, span, limit=120)] == keys[:120]
+    breaks = iter([3, 3])
+    assert [found.key for found in through._client.read(DATA_TABLE, keys[10:20])] == keys[10:20]
+
+
+def test_a_row_that_may_yet_be_taken_is_tried_again_before_another_is_judged(
+    proxy: Proxy, through: BigtableBackend, direct: BigtableBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "OPERATION_TIMEOUT_S", 0.3)
+    answers = {b"#4984028367547": (14, "tablet is moving"), b"#4984028367546": (7, "not you")}
+    proxy.trouble = always(Fault(rows=lambda key: answers.get(key[-14:])))
+    with pytest.raises(TransientBackendError, match="tablet is moving"):
+        put(through, "trades", rows("trades", range(4)))
+    del answers[b"#4984028367547"]
+    with pytest.raises(PermanentBackendError, match="not you"):
+        put(through, "trades", rows("trades", range(4)))
+    answers.clear()
+    put(through, "trades", rows("trades", range(4)))
+    assert got(direct, "trades") == rows("trades", range(4))
 
 
 @pytest.mark.parametrize(
