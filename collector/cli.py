@@ -29,6 +29,7 @@ COMMANDS = (
     "compact",
     "tables",
     "journal",
+    "serve",
 )
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from collector.core.latency import BOUNDS_MS
 from collector.live_state import FRESH_S, STATE_FILE, Histogram, MarketState, State, is_fresh, read_state, write_state
 
 
 def state(now_ns: int, **changes: object) -> State:
     """A state with one market and nothing special."""
-    lag = Histogram([0, 1], 2.5)
+    lag = Histogram([0] * len(BOUNDS_MS) + [1], 2.5)
     market = MarketState(
         exchange="binanceusdm",
         symbol="BTCUSDT",
