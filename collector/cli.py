@@ -28,6 +28,7 @@ COMMANDS = (
     "report",
     "stats",
     "compact",
+    "tables",
     "journal",
     "serve",
     "features",

@@ -126,35 +126,40 @@ class Pipeline:
         settings = self._settings
         if settings.dry_run:
             return {}
-        from collector.journal.deliverer import Deliverer, DeliveryLimits
+        from collector.journal.deliverer import Deliverer, DeliveryLimits, pauses_up_to
         from collector.journal.errors import DiskFull, JournalError, JournalFailed
         from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
-        from storage_backends.errors import BackendError
+        from storage_backends.errors import BackendError, StorageFull, TransientBackendError
         from storage_backends.open import open_store
 
+        journal_path = settings.data_dir / JOURNAL_FILE
         try:
-            self._backend = open_store(settings.store)
-            self._backend.check()
+            backend = self._backend = open_store(settings.store)
+            backend.check()
         except ValueError as error:
             raise ConfigurationError("--backend", settings.store.backend, str(error)) from error
         except BackendError as error:
-            raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
+            # Once a collector has worked here, it collects into its journal until the backend is back.
+            away = isinstance(error, TransientBackendError) and not isinstance(error, StorageFull)
+            if away and journal_path.exists():
+                log.warning("the backend is away: %s", error)
+            else:
+                raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
         try:
-            self._journal = Journal.open(
-                settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
-            )
+            self._journal = Journal.open(journal_path, max_bytes=settings.journal_max_bytes, clock=self._clock)
         except (JournalFailed, DiskFull) as error:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
         except JournalError as error:
             raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
         self._deliverer = Deliverer(
             self._journal,
-            self._backend,
+            backend,
             clock=self._clock,
             limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=self._delivery_event,
             on_refused=self._delivery_refused,
+            wait=pauses_up_to(min(60.0, max(15.0, settings.flush_interval_s))),
         )
         return {market: msgspec.json.decode(body, type=Resume) for market, body in self._journal.states().items()}
 

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from storage_backends.days import Days
     from storage_backends.interface import Backend
 
-BACKENDS = ("local", "none")
+BACKENDS = ("local", "bigtable", "none")
 FILE_FORMATS = ("parquet", "jsonl")
-_LATER = ("s3", "bigtable")
+_LATER = ("s3",)
 
 
 def open_store(settings: StoreSettings) -> Backend:
@@ -27,12 +27,19 @@ def open_store(settings: StoreSettings) -> Backend:
         from storage_backends.local import LocalBackend
 
         return LocalBackend(settings.data_dir.expanduser(), settings.file_format)
+    if name == "bigtable":
+        from storage_backends.bigtable.backend import BigtableBackend
+        from storage_backends.bigtable.options import BigtableOptions
+
+        return BigtableBackend(BigtableOptions.of(settings))
     if name == "none":
         from storage_backends.none import NoneBackend
 
         return NoneBackend()
     problem = "is not available yet" if name in _LATER else "is not known"
-    raise ValueError(f"backend {name!r} {problem}; set --backend (or DB_BACKEND) to {' or '.join(BACKENDS)}")
+    raise ValueError(
+        f"backend {name!r} {problem}; set --backend (or DB_BACKEND) to {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
+    )
 
 
 def open_backend(name: str, data_dir: str | Path = "data", file_format: str = "parquet") -> Backend:

@@ -68,7 +68,12 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="size that captures may have, as in 5GB; then the oldest are deleted  [default: no bound]",
 )
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
-@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
+@setting(
+    "--flush-interval",
+    default=None,
+    type=FiniteRange(0.1, 86400),
+    help="seconds of rows in one file  [default: 300; Bigtable: 1]",
+)
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
 @setting("--heal/--no-heal", default=True, help="fetch by REST the trades that a gap lacks (Binance)")
@@ -146,7 +151,7 @@ def run(
     raw: bool,
     raw_max_bytes: int | None,
     sink_format: str,
-    flush_interval: float,
+    flush_interval: float | None,
     max_batch_size: int,
     compact: bool,
     heal: bool,
@@ -195,7 +200,7 @@ def run(
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
-        flush_interval_s=flush_interval,
+        flush_interval_s=store.flush_interval_s if flush_interval is None else flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
         heal=heal,
