@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from storage_backends.errors import SetupError, TransientBackendError
+from storage_backends.errors import PermanentBackendError, SetupError, TransientBackendError
 from storage_backends.formats import PartGone
 from storage_backends.s3_errors import code_of, translate
 
@@ -160,8 +160,10 @@ class S3Client:
             return self._call_once(operation, path, **how)
 
     def _call_once(self, operation: str, path: str | None, **how: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        try:
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError as error:
+            raise PermanentBackendError("--backend s3 needs boto3: pip install 'depth-collector[s3]'") from error
         named = {} if path is None else {"Key": self._key(path)}
         body: Any = how.get("Body")
         if hasattr(body, "seek"):
