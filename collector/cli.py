@@ -24,10 +24,12 @@ COMMANDS = (
     "verify",
     "book",
     "gaps",
+    "report",
     "stats",
     "compact",
     "copy",
     "journal",
+    "serve",
 )
 
 

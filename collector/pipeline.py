@@ -9,8 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
-from copy import copy
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +17,16 @@ import click
 import msgspec
 
 from collector.clock import Clock
-from collector.console import FEW, market_line, summary_line
+from collector.console import Console
+from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, Tick
-from collector.core.sequencer import Position
-from collector.coverage import KIND as COVERED
-from collector.coverage import Coverage, broken_streams
+from collector.coverage_log import CoverageLog
 from collector.errors import ConfigurationError, MachineFailed
 from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
+from collector.observers import Observers
 from collector.recorder import LiveMarket
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
@@ -46,15 +45,21 @@ _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
 _GC_OBJECTS = 20_000
-_COVERED_NS = 60 * SECOND_NS
 
 
 class Pipeline:
     """A live run from start to exit code. `run` may be called once."""
 
-    def __init__(self, settings: RunSettings, clock: Clock, say: Callable[[str], None] = click.echo) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        clock: Clock,
+        say: Callable[[str], None] = click.echo,
+        consumers: Iterable[Consumer] = (),
+    ) -> None:
         self.venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
         """One an exchange, in the order of the settings."""
+        self._observers = Observers(settings, clock, self.venues, consumers)
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -71,15 +76,12 @@ class Pipeline:
         self._hot_stop = threading.Event()
         self._heating: asyncio.Future[None] | None = None
         self._kept: list[tuple[Market, Batch]] = []
-        self._coverage: dict[Market, Coverage] = {}
-        self._positions: dict[Market, dict[str, Position]] = {}
-        self._covered_ns = 0
+        self._coverage = CoverageLog(self.venues)
         self._refusals = Refusals()
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
-        self._frames = 0
-        self._shown_epoch = 0
+        self._console = Console(say)
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -99,6 +101,7 @@ class Pipeline:
                 return
             for venue in self.venues:
                 venue.begin(self._resumes(venue, resumes))
+            self._observers.begin()
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
@@ -148,6 +151,7 @@ class Pipeline:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
         except JournalError as error:
             raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
+        self._coverage.collector_id = self._journal.collector_id
         self._deliverer = Deliverer(
             self._journal,
             self._backend,
@@ -226,6 +230,9 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._commit()
+            await self._observers.second(
+                journal=self._journal, deliverer=self._deliverer, refusing=bool(self._refusals or self._kept)
+            )
             for task in (*feeds, self._delivery, self._chores):
                 if task is not None and task.done():
                     self._ended(task)
@@ -235,8 +242,7 @@ class Pipeline:
         for venue in self.venues:
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
-        if now_ns - self._covered_ns >= _COVERED_NS:
-            self._state_coverage(now_ns)
+        self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
             log.warning(
@@ -245,34 +251,24 @@ class Pipeline:
             for venue in self.venues:
                 venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
             self._wall_step_ns = step_ns
-        self._show()
-
-    def _show(self) -> None:
-        live = [(live, live.market.latest) for venue in self.venues for live in venue.markets.values()]
-        rows = [(one.name, row) for one, row in live if row is not None and row.epoch > self._shown_epoch]
-        frames = sum(venue.recorder.frames for venue in self.venues)
-        if rows:
-            self._shown_epoch = max(row.epoch for _, row in rows)
-            now_ns = self._clock.now_ns()
-            if len(live) > FEW:
-                late_s = now_ns / 1e9 - self._shown_epoch
-                self._say(summary_line([row for _, row in rows], late_s, frames - self._frames))
-            else:
-                for name, row in rows:
-                    self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
-        self._frames = frames
+        self._observers.epochs()
+        lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
+        self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
     async def _commit(self) -> None:
         """Puts every row since the last commit, and what each market remembers, into the journal at once."""
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
+        drained_ns = self._clock.now_ns()
         for venue in self.venues:
             for symbol, live in venue.markets.items():
                 market = Market(venue.exchange, symbol)
-                rows += [(market, batch) for batch in live.drain()]
+                drained = live.drain()
+                self._observers.drained(venue, symbol, drained)
+                rows += [(market, batch) for batch in drained]
                 resume = live.market.resume()
                 states[market] = msgspec.json.encode(resume)
-                self._positions[market] = {name: copy(position) for name, position in resume.positions.items()}
+                self._coverage.reached(market, resume.positions)
         journal = self._journal
         if journal is None:
             return
@@ -298,7 +294,8 @@ class Pipeline:
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
         self._kept = []
-        self._cover(batches, interrupted=unspoken)
+        self._observers.committed(drained_ns)
+        self._coverage.committed(batches, interrupted=unspoken)
         if self._hot is not None:
             self._hot.offer(batches)
         if unspoken and not refusing:
@@ -306,31 +303,6 @@ class Pipeline:
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
-
-    def _cover(self, batches: list[tuple[Market, Batch]], *, interrupted: bool) -> None:
-        """Follows what is on disk without a gap. The states are those of the commit that just succeeded."""
-        broken: dict[Market, list[Batch]] = {}
-        for market, batch in batches:
-            if batch.table == "gaps":
-                broken.setdefault(market, []).append(batch)
-        for venue in self.venues:
-            for symbol in venue.markets:
-                market = Market(venue.exchange, symbol)
-                if interrupted and market in self._coverage:
-                    self._coverage[market].interrupted()
-                if market not in self._coverage:
-                    assert self._journal is not None
-                    self._coverage[market] = Coverage(self._journal.collector_id)
-                self._coverage[market].committed(self._positions[market], broken_streams(broken.get(market, ())))
-
-    def _state_coverage(self, now_ns: int) -> None:
-        self._covered_ns = now_ns
-        for venue in self.venues:
-            for symbol in venue.markets:
-                coverage = self._coverage.get(Market(venue.exchange, symbol))
-                detail = None if coverage is None else coverage.take()
-                if detail is not None:
-                    venue.recorder.event(self._clock.now_ns(), symbol, COVERED, detail)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""
@@ -379,7 +351,7 @@ class Pipeline:
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
-        self._state_coverage(self._clock.now_ns())
+        self._coverage.state(self._clock.now_ns())
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
@@ -393,6 +365,7 @@ class Pipeline:
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
+        await self._observers.stop()
         try:
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
