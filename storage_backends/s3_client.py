@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECT_S: Final = 5.0
-ANSWER_S: Final = 15.0
+ANSWER_S: Final = 10.0
 """A call waits so long for each piece of an answer. A write that takes longer is repeated, which changes nothing."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -169,9 +169,10 @@ class S3Client:
         if hasattr(body, "seek"):
             body.seek(0)
         try:
-            if self._client is None:
-                self._client = _connect(self.location)
-            answer = getattr(self._client, operation)(Bucket=self.location.bucket, **named, **how)
+            client = self._client  # another thread may find that it is of no use any more
+            if client is None:
+                client = self._client = _connect(self.location)
+            answer = getattr(client, operation)(Bucket=self.location.bucket, **named, **how)
             if operation == "get_object":
                 with answer["Body"] as stream:
                     answer["Body"] = stream.read()
