@@ -28,6 +28,7 @@ COMMANDS = (
     "report",
     "stats",
     "compact",
+    "copy",
     "tables",
     "journal",
     "serve",

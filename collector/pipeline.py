@@ -23,7 +23,9 @@ from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across, across
 from collector.core.inputs import Note, Refused, Resume, Tick
+from collector.coverage_log import CoverageLog
 from collector.errors import ConfigurationError, MachineFailed
+from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
@@ -71,7 +73,11 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
+        self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
+        self._hot_stop = threading.Event()
+        self._heating: asyncio.Future[None] | None = None
         self._kept = Kept()
+        self._coverage = CoverageLog(self.venues)
         self._refusals = Refusals()
         self._drained = False
         """Whether the markets have given their last rows."""
@@ -103,6 +109,8 @@ class Pipeline:
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
+            if self._hot is not None:
+                self._heating = loop.run_in_executor(None, self._hot.run, self._hot_stop)
             self._announce()
             gc.collect()
             gc.freeze()
@@ -152,6 +160,7 @@ class Pipeline:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
         except JournalError as error:
             raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
+        self._coverage.collector_id = self._journal.collector_id
         self._deliverer = Deliverer(
             self._journal,
             backend,
@@ -245,6 +254,7 @@ class Pipeline:
             venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
+        self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
             log.warning(
@@ -276,7 +286,9 @@ class Pipeline:
                 rows += [(market, batch) for batch in drained]
             else:
                 rows += [(Market(*key), batch) for key, batch in self._across.take(market, drained)]
-            states[market] = msgspec.json.encode(live.market.resume())
+            resume = live.market.resume()
+            states[market] = msgspec.json.encode(resume)
+            self._coverage.reached(market, resume.positions)
         if self._across is not None:
             rows += [(Market(*key), batch) for key, batch in self._across.settle()]
         return rows, states
@@ -313,6 +325,9 @@ class Pipeline:
         for market, text in self._kept.take_left_out():
             self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
+        self._coverage.committed(batches, interrupted=unspoken)
+        if self._hot is not None:
+            self._hot.offer(batches)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
@@ -378,6 +393,7 @@ class Pipeline:
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
+        self._coverage.state(self._clock.now_ns())
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
@@ -403,6 +419,9 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
+            self._hot_stop.set()
+            if self._heating is not None:
+                await asyncio.wait([self._heating])
             for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()

@@ -55,6 +55,52 @@ def got(backend: Backend, table: str, market: Market = MARKET, **how: Any) -> li
     return found
 
 
+def model_test(examples: int) -> Callable[..., None]:
+    """A test of any mixture of reads and writes, in so many random examples; a slow backend may have one with fewer."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=_SHARED)
+    @given(
+        table=st.sampled_from(["trades", "depth", "gaps", "book_ticker", "events"]),
+        writes=st.lists(
+            st.tuples(st.lists(st.integers(0, 24), min_size=1, max_size=8), st.integers(0, 2), st.booleans()),
+            max_size=8,
+        ),
+        ranges=st.lists(st.tuples(st.none() | st.integers(-1, 25), st.none() | st.integers(-1, 25)), max_size=4),
+    )
+    def test_agrees_with_a_model(
+        self: BackendContract,
+        backend: Backend,
+        open_store: Callable[[], Backend],
+        table: str,
+        writes: list[tuple[list[int], int, bool]],
+        ranges: list[tuple[int | None, int | None]],
+    ) -> None:
+        """Random writes by several writers, each perhaps repeated, against a dict of rows by key."""
+        market = Market("model", f"M{next(_hashes)}")
+        definition = TABLES[table]
+        model: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for ats, variant, repeated in writes:
+            made = [_variant(table, at, variant) for at in ats]
+            content_hash = f"{next(_hashes):08x}" * 8
+            for store in [backend, open_store()] if repeated else [backend]:
+                put(store, table, made, market=market, writer=f"w{variant}", content_hash=content_hash)
+            for each in made:
+                model.setdefault(key_of(definition, each), []).append(each)
+        kept = [preferred(definition, model[key]) for key in sorted(model)]
+        for start, end in [(None, None), *ranges]:
+            lower = None if start is None else time_ns(start)
+            upper = None if end is None else time_ns(end)
+            expected = [
+                made
+                for made in kept
+                if (lower is None or made[definition.time] * definition.ns_per_unit >= lower)
+                and (upper is None or made[definition.time] * definition.ns_per_unit < upper)
+            ]
+            assert got(backend, table, market, start_ns=lower, end_ns=upper) == expected
+
+    return test_agrees_with_a_model
+
+
 class BackendContract:
     """The contract. `backend` is the store opened once; `open_store` opens it again."""
 
@@ -375,45 +421,7 @@ class BackendContract:
 
     # Any mixture of all that.
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=_SHARED)
-    @given(
-        table=st.sampled_from(["trades", "depth", "gaps", "book_ticker", "events"]),
-        writes=st.lists(
-            st.tuples(st.lists(st.integers(0, 24), min_size=1, max_size=8), st.integers(0, 2), st.booleans()),
-            max_size=8,
-        ),
-        ranges=st.lists(st.tuples(st.none() | st.integers(-1, 25), st.none() | st.integers(-1, 25)), max_size=4),
-    )
-    def test_agrees_with_a_model(
-        self,
-        backend: Backend,
-        open_store: Callable[[], Backend],
-        table: str,
-        writes: list[tuple[list[int], int, bool]],
-        ranges: list[tuple[int | None, int | None]],
-    ) -> None:
-        """Random writes by several writers, each perhaps repeated, against a dict of rows by key."""
-        market = Market("model", f"M{next(_hashes)}")
-        definition = TABLES[table]
-        model: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for ats, variant, repeated in writes:
-            made = [_variant(table, at, variant) for at in ats]
-            content_hash = f"{next(_hashes):08x}" * 8
-            for store in [backend, open_store()] if repeated else [backend]:
-                put(store, table, made, market=market, writer=f"w{variant}", content_hash=content_hash)
-            for each in made:
-                model.setdefault(key_of(definition, each), []).append(each)
-        kept = [preferred(definition, model[key]) for key in sorted(model)]
-        for start, end in [(None, None), *ranges]:
-            lower = None if start is None else time_ns(start)
-            upper = None if end is None else time_ns(end)
-            expected = [
-                made
-                for made in kept
-                if (lower is None or made[definition.time] * definition.ns_per_unit >= lower)
-                and (upper is None or made[definition.time] * definition.ns_per_unit < upper)
-            ]
-            assert got(backend, table, market, start_ns=lower, end_ns=upper) == expected
+    test_agrees_with_a_model = model_test(60)
 
 
 def _variant(table: str, at: int, variant: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ _ROWS = 3
 
 @runtime_checkable
 class Erases(Protocol):
-    """A backend that has no folder of its own for a probe, and so takes back what was written."""
+    """A backend whose place is no folder that could be deleted, and so takes back what was written."""
 
     def erase(self, table: str, market: Market) -> None:
         """Deletes all rows of `market` in `table`."""
@@ -59,7 +59,7 @@ def _scratch(store: StoreSettings) -> Iterator[Backend]:
 
     folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(store.data_dir)))
     try:
-        backend = open_store(replace(store, data_dir=folder))
+        backend = open_store(replace(store, data_dir=folder, s3_prefix=f"{store.s3_prefix}/{folder.name}"))
         try:
             backend.check()
             yield backend

@@ -18,7 +18,7 @@ from collector.sources.errors import FeedError, RestError, UnreachableError
 from collector.sources.following import Follower
 from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
-from collector.sources.markets import is_wildcard
+from collector.sources.markets import is_wildcard, of_shard
 from collector.sources.pacing import Backoff, ConnectLimiter
 from collector.sources.polls import Poller, check_budget
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
@@ -160,9 +160,8 @@ class BinanceFeed:
 
         self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
         try:
-            self.markets = await find_markets(
-                self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng
-            )
+            found = await find_markets(self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng)
+            self.markets = of_shard(self._exchange, found, self._settings.shard)
             if self._endpoints.ws:
                 await self._try_websocket(transport)
         except BaseException:

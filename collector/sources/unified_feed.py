@@ -13,6 +13,7 @@ from collector.errors import ConfigurationError
 from collector.sources.clock_offset import offset_of
 from collector.sources.errors import FeedError, UnreachableError
 from collector.sources.feed import Stream
+from collector.sources.markets import of_shard
 from collector.sources.pacing import Backoff
 from collector.sources.unified import read_book, unified_channels, unified_trades
 from collector.sources.unified_markets import resolve_unified
@@ -123,7 +124,8 @@ class UnifiedFeed:
                 if channel in self._channels and not self._ccxt.has.get(need):
                     raise FeedError(f"--exchange {exchange.name}: ccxt streams no {channel} of it; leave {channel} out")
             listed = await self._load()
-            self.markets = resolve_unified(exchange.name, exchange.kind, self._wanted, listed)
+            found = resolve_unified(exchange.name, exchange.kind, self._wanted, listed)
+            self.markets = of_shard(exchange.name, found, self._settings.shard)
         except BaseException:
             await self.close()
             raise

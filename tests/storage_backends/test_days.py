@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from storage_backends import jsonl, local_days, parquet
+from storage_backends import jsonl, local, parquet
 from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, BackendContract, _variant, got, put
 from storage_backends.contract_rows import row, rows, time_ns
 from storage_backends.errors import PermanentBackendError
@@ -20,6 +20,7 @@ from storage_backends.interface import Backend, Market
 from storage_backends.local_days import LocalDays
 from storage_backends.open import open_backend, open_days
 from storage_backends.schema import TABLES
+from storage_backends.settings import StoreSettings
 from tests.storage_backends.day_store import compact, parts
 
 BEFORE, AFTER = dt.date(2024, 7, 18), dt.date(2024, 7, 19)
@@ -157,12 +158,12 @@ def test_a_deleted_day_is_gone_wholly_and_nothing_else(backend: Backend, root: P
     assert got(backend, "trades") == rows("trades", range(10, 13))
     assert got(backend, "diffs") == rows("diffs", range(8, 13))
     assert got(backend, "trades", OTHER) == rows("trades", [1])
-    assert list(root.rglob(".*")) == [root / local_days._LOCK_FILE]
+    assert list(root.rglob(".*")) == [root / local.LOCK_FILE]
 
 
 def test_only_backends_that_keep_days_have_them(tmp_path: Path) -> None:
-    assert open_days("none", tmp_path) is None
-    days = open_days("local", tmp_path)
+    assert open_days(StoreSettings(backend="none")) is None
+    days = open_days(StoreSettings(data_dir=tmp_path))
     assert days is not None
     assert list(days.days()) == []
 
