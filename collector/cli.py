@@ -32,6 +32,7 @@ COMMANDS = (
     "tables",
     "journal",
     "serve",
+    "tui",
     "features",
 )
 

@@ -58,6 +58,20 @@ class HotStore:
             raise PermanentBackendError(f"{path}: not a hot file ({error}); remove it, it will be made anew") from error
         return _in_schema(definition, rows)
 
+    def markets(self, table: str) -> list[Market]:
+        """The markets that have a hot file of `table`, sorted; a run's are there before anything of it is stored.
+
+        Raises:
+            PermanentBackendError: an unknown table.
+        """
+        folder = self._folder / known(table).name
+        found = []
+        for path in folder.glob("exchange=*/symbol=*.arrow"):
+            market = Market(path.parent.name.removeprefix("exchange="), path.stem.removeprefix("symbol="))
+            if legal("exchange", market.exchange) and legal("symbol", market.symbol):
+                found.append(market)
+        return sorted(found)
+
     def maintain_hot_snapshot(self, table: str, market: Market, window_size: int = WINDOW_ROWS) -> int:
         """Makes the file anew from the store's last `window_size` rows; gives how many there are.
 

@@ -303,7 +303,9 @@ class BinanceFeed:
     # -- run
 
     def _join(self, market: MarketInfo) -> None:
-        """Collects one more market: on connections of its own, since the others deliver."""
+        """Collects one more market, unless another shard does: on connections of its own, since the others deliver."""
+        if not self._settings.shard.takes(self._exchange, market.symbol):
+            return
         around, anchors, tasks = self._around, self._anchors, self._tasks
         assert around is not None
         assert anchors is not None
