@@ -117,15 +117,15 @@ class Pipeline:
         from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
         from storage_backends.errors import BackendError
-        from storage_backends.open import open_backend
+        from storage_backends.open import open_store
 
         try:
-            self._backend = open_backend(settings.backend, settings.data_dir, settings.sink_format)
+            self._backend = open_store(settings.store)
             self._backend.check()
         except ValueError as error:
-            raise ConfigurationError("--backend", settings.backend, str(error)) from error
+            raise ConfigurationError("--backend", settings.store.backend, str(error)) from error
         except BackendError as error:
-            raise ConfigurationError("--data-dir", settings.data_dir, f"cannot be written to: {error}") from error
+            raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
         try:
             self._journal = Journal.open(
                 settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
@@ -191,7 +191,7 @@ class Pipeline:
     def _announce(self) -> None:
         settings = self._settings
         count = sum(len(venue.markets) for venue in self.venues)
-        where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
+        where = "nowhere (dry run)" if settings.dry_run else f"{settings.store.backend}, {settings.store.place[1]}"
         what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
         self._say(f"collecting {what}; storing: {where}")
 
@@ -380,7 +380,7 @@ class Pipeline:
         except (BackendError, JournalError) as error:
             raise MachineFailed(str(error)) from error
         if done:
-            self._say(f"stopped; everything is stored in {self._settings.data_dir}")
+            self._say(f"stopped; everything is stored in {self._settings.store.place[1]}")
             return
         rows = sum(group.rows for group in self._journal.groups())
         rows += sum(plan.rows for plan in self._journal.open_plans())

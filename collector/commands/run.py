@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
+from dataclasses import replace
 
 import click
 
@@ -15,6 +15,7 @@ from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
+from storage_backends.settings import StoreSettings
 
 DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
 
@@ -105,8 +106,7 @@ def run(
     ref: str,
     streams: str,
     depth_speed: str,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     dry_run: bool,
     duration: float | None,
     raw: bool,
@@ -145,11 +145,9 @@ def run(
         interval_s=interval,
         reference=ref,
         stale_after_s=stale_after,
-        backend="none" if dry_run else backend,
-        data_dir=data_dir,
+        store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
-        sink_format=sink_format,
         flush_interval_s=flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
