@@ -37,7 +37,10 @@ _PAIRS: Final = (("bid_volume_top", "ask_volume_top"), ("bid_buckets_0", "ask_bu
 
 @dataclass(frozen=True)
 class Linear:
-    """A linear model on `lags` rows of normalised inputs: weights (lags x features + 1, outputs), the last row constant."""
+    """A linear model on `lags` rows of normalised inputs.
+
+    `weights` (lags x inputs + 1, outputs), the last row the constant; inputs are `features` times `signs`.
+    """
 
     weights: Floats
     lags: int

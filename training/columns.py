@@ -1,14 +1,15 @@
 """How a column becomes an input of the network.
 
-A price in quote currency is neither stationary nor exact in float32; in basis points beside the mid of its own row it is
-both. What is done to a column follows from its name, is printed, stored with the data and the model, and is repeated on
-every live row (`stepper`). Nothing here looks at any row but the one at hand and the one before it.
+A price in quote currency is neither stationary nor exact in float32; in basis points beside the mid of its own row it
+is both. What is done to a column follows from its name, is printed, stored with the data and the model, and is repeated
+on every live row (`stepper`). Nothing here looks at any row but the one at hand and the one before it.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -78,6 +79,16 @@ def prepare(
         quantities = values[:, kinds.logs]
         inputs[:, kinds.logs] = np.sign(quantities) * np.log1p(np.abs(quantities))
         return inputs.astype(np.float32)
+
+
+def collapsed(names: Sequence[str]) -> str:
+    """Names for people: what differs in its last number alone is one entry, as in `bid_buckets_0…39`."""
+    shown: list[str] = []
+    for stem, group in groupby(names, key=lambda name: re.sub(r"\d+$", "", name)):
+        members = list(group)
+        first, last = members[0], members[-1].removeprefix(stem)
+        shown.append(first if len(members) == 1 else f"{first}…{last}")
+    return ", ".join(shown)
 
 
 class _Kinds(NamedTuple):

@@ -1,9 +1,9 @@
 """Rows as the training reads them: a memory map on disk, row-major, and the segments that windows must stay inside.
 
-A folder of four files. `inputs.f32` (rows, columns) and `prices.f64` (rows, targets) are plain numbers in the byte order
-of x86 and ARM, `time_ns.i64` the times, `dataset.json` everything else: columns and what was done to them, period,
-segments, counts, and the fingerprint, a hash of all of it. Only rows that are valid and complete are kept; what is left
-out ends a segment.
+A folder of four files. `inputs.f32` (rows, columns) and `prices.f64` (rows, targets) are plain numbers in the byte
+order of x86 and ARM, `time_ns.i64` the times, `dataset.json` everything else: columns and what was done to them,
+period, segments, counts, and the fingerprint, a hash of all of it. Only rows that are valid and complete are kept; what
+is left out ends a segment.
 
 numpy.memmap(folder / "inputs.f32", "<f4").reshape(-1, columns) reads it in any program.
 """

@@ -170,14 +170,14 @@ def table(result: dict[str, Any]) -> list[str]:
         return [*lines, f"{result['rows']:,} held-out rows; {result['verdict']}"]
     ridge, imbalance = result["baselines"]["ridge"], result["baselines"]["last_imbalance"]
     lines = [
-        f"{'horizon':>7} {'skill':>9} {'interval':>17} {'corr':>9} {'direction':>9} | {'persistence':>11} "
-        f"{'imbalance':>9} {'ridge':>9}"
+        f"{'horizon':>7} {'skill':>9} {'interval':>17} {'corr':>9} {'direction':>9} | "
+        + "".join(f"{name:>12}" for name in ("persistence", "imbalance", "ridge"))
     ]
     for name, one in result["horizons"].items():
         last = imbalance[name]["r2_skill"] if imbalance else None
         lines.append(
             f"{name:>7} {_show(one['r2_skill'])} {_interval(one)} {_show(one['corr'])} {_show(one['direction'])} | "
-            f"{0:>11} {_show(last)} {_show(ridge[name]['r2_skill'])}"
+            f"{0:>12}{_show(last, 12)}{_show(ridge[name]['r2_skill'], 12)}"
         )
     return [*lines, f"{result['rows']:,} held-out rows, 95 % intervals; {result['verdict']}"]
 

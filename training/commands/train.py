@@ -162,9 +162,15 @@ def train(
 
 def _describe(config: Config, dataset: Dataset) -> None:
     """What is about to be done, for people."""
+    from training.columns import LEVEL, LOG, OFFSET, RETURN, collapsed
+
     counts = dataset.counts
-    click.echo(f"config: {config}")
-    click.echo("features: " + ", ".join(f"{name} ({kind})" for name, kind in dataset.columns))
+    settings = {name: value for name, value in config.as_dict().items() if name != "features"}
+    click.echo("config: " + " ".join(f"{name}={value}" for name, value in settings.items()))
+    for kind in (RETURN, OFFSET, LOG, LEVEL):
+        names = [column.name for column in dataset.columns if column.kind == kind]
+        if names:
+            click.echo(f"inputs as {kind}: {collapsed(names)}")
     click.echo(
         f"data: {len(dataset):,} of {counts['rows_read']:,} rows in {len(dataset.segments):,} segments, one each "
         f"{dataset.period_ns / 1e6:g} ms; {counts['rows_invalid']:,} invalid, missing values "
