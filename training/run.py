@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from training import artifacts, checkpoint
@@ -28,7 +29,6 @@ from training.segments import Fold, Span, walk_forward
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from training.model import Forecaster
     from training.world import World
@@ -48,6 +48,11 @@ class Run:
     times: list[dict[str, list[int]]]
     """Per fold: first and last time, ns, of train, validation and test."""
     details: dict[str, Any]
+
+    @property
+    def dataset_folder(self) -> Path:
+        """The rows that the model was trained on."""
+        return Path(self.details["dataset"])
 
     def model(self, fold: int, seed: int) -> Forecaster:
         """The model of a fold and seed, on the CPU. Raises TrainingError when it is missing or damaged."""
@@ -117,7 +122,7 @@ def train_all(
 def write_artifacts(folder: Path, model: Forecaster) -> None:
     """`model.npz` and `model.onnx`."""
     run = open_run(folder)
-    meta = artifacts.describe(run.config, open_dataset(folder / "dataset"))
+    meta = artifacts.describe(run.config, open_dataset(run.dataset_folder))
     weights = artifacts.weights_of(model)
     artifacts.write_npz(folder / "model.npz", weights, meta)
     artifacts.write_onnx(folder / "model.onnx", weights, meta)
@@ -161,6 +166,7 @@ def _write_run(config: Config, dataset: Dataset, folder: Path, folds: list[Fold]
         {
             "command": command,
             "source": source,
+            "dataset": str(dataset.folder),
             "config": dataclasses.asdict(config),
             "columns": [list(column) for column in dataset.columns],
             "period_ns": dataset.period_ns,
