@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -73,7 +74,7 @@ class _Writer:
         self.columns = columns
         self.targets = targets
         self.period_ns = period_ns
-        self.segments: list[list[int]] = []
+        self.starts: list[int] = []
         self.rows = self.read = self.invalid = self.breaks = 0
         self.missing = dict.fromkeys((*(column.name for column in columns), *targets), 0)
         self._files = {name: (folder / name).open("wb") for name in ("inputs.f32", "prices.f64", "time_ns.i64")}
@@ -101,7 +102,7 @@ class _Writer:
         joined = follows & usable & np.concatenate([[self._last_usable], usable[:-1]])
         places = self.rows + np.cumsum(usable) - 1
         for place in places[usable & ~joined]:
-            self.segments.append([int(place), int(place)])
+            self.starts.append(int(place))
         self._write("inputs.f32", inputs[usable].astype("<f4"))
         self._write("prices.f64", rows.prices[usable].astype("<f8"))
         self._write("time_ns.i64", rows.time_ns[usable].astype("<i8"))
@@ -130,15 +131,13 @@ class _Writer:
 
     def meta(self) -> dict[str, Any]:
         """What `dataset.json` holds."""
-        for segment, following in zip(self.segments, [*self.segments[1:], [self.rows, 0]], strict=True):
-            segment[1] = following[0]
         meta: dict[str, Any] = {
             "format": _FORMAT,
             "columns": [list(column) for column in self.columns],
             "targets": list(self.targets),
             "period_ns": self.period_ns,
             "rows": self.rows,
-            "segments": self.segments,
+            "segments": [list(ends) for ends in pairwise([*self.starts, self.rows])],
         }
         whole = hashlib.sha256(json.dumps(meta).encode())
         for name in sorted(self._hashes):

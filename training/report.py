@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid #ddd; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.9rem; }
-th, td { padding: 0.15rem 0.7rem; text-align: right; border-bottom: 1px solid #eee; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 0.85rem; }
+th, td { padding: 0.15rem 0.5rem; text-align: right; border-bottom: 1px solid #eee; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 pre { background: #f5f5f5; padding: 0.7rem; overflow-x: auto; white-space: pre-wrap; font-size: 0.85rem; }
 figure { margin: 0; } figcaption { font-size: 0.85rem; color: #555; } svg { max-width: 100%; height: auto; }
@@ -166,7 +166,11 @@ def _data(run: Run, dataset: Dataset) -> str:
         reverse=True,
     )[:_MOST_GAPS]
     rows = [[show_ns(start), show_ns(end), f"{length / 1e9:,.1f} s"] for length, start, end in gaps]
-    holes = f"<p>The longest of {len(segments) - 1:,} holes, which no window crosses:</p>" if gaps else ""
+    holes = (
+        f"<p>No window crosses a hole. Those between segments, the longest first, {_MOST_GAPS} at most:</p>"
+        if gaps
+        else ""
+    )
     holes += _table(["from", "to", "length"], rows) if gaps else "<p>No hole.</p>"
     picture = _figure(pictures.coverage(segments, run.times), "Where there are rows, and the folds on them.")
     return f"<h2>Data</h2>{_table(['what', 'figure'], facts)}{picture}{holes}"

@@ -93,6 +93,8 @@ def train_all(
     folds = walk_forward(len(dataset), config.folds, config.purge)
     if world.leads:
         _write_run(config, dataset, folder, folds, command, source)
+        if not resume:
+            (folder / "log.jsonl").unlink(missing_ok=True)
     world.wait()
     for number, fold in enumerate(folds):
         for seed in config.seeds:
