@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
     from storage_backends.settings import StoreSettings
 
-MANIFEST: Final = "export.json"
+MANIFEST: Final = "_export.json"
+"""Readers of folders pass over names that begin with an underscore."""
 _LADDER: Final = {"books"}
 _FOR_EVER: Final = 2**63 - 1
 

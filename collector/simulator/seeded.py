@@ -59,16 +59,25 @@ class SeededMarket:
     """One symbol of one exchange."""
 
     def __init__(
-        self, instrument: Instrument, seed: int, depth: int, changes_per_diff: float, orders_per_s: float, now_ms: int
+        self,
+        instrument: Instrument,
+        seed: int,
+        depth: int,
+        changes_per_diff: float,
+        orders_per_s: float,
+        now_ms: int,
+        *,
+        signal: float = 0.0,
     ) -> None:
         """
         Args:
             depth: levels a side.
             changes_per_diff: mean limit order changes in 100 ms.
             orders_per_s: mean taker orders a second.
+            signal: how much the book tells of the next moves, 0 to 1; see `MarketModel`.
         """
         self.instrument = instrument
-        self.model = MarketModel(instrument, seed, depth)
+        self.model = MarketModel(instrument, seed, depth, signal)
         self.history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self._changes = changes_per_diff * STEP_MS / 100
         self._orders = orders_per_s * STEP_MS / 1000

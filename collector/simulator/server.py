@@ -44,6 +44,8 @@ class SimulatorConfig:
     """Mean changed levels in a seeded 100 ms diff."""
     trades: float = 5.0
     """Mean taker orders a second in a seeded market."""
+    signal: float = 0.0
+    """How much a seeded book tells of the next moves, 0 to 1."""
     captures: Sequence[Path] = ()
     speed: float = 1.0
     """How much faster than recorded a capture runs; 0 is as fast as clients take it."""
@@ -157,7 +159,9 @@ class Simulator:
         config = self.config
         instruments = simulated(name, config.symbols)
         markets = [
-            SeededMarket(one, config.seed, config.depth, config.levels, config.trades, self._now_ms())
+            SeededMarket(
+                one, config.seed, config.depth, config.levels, config.trades, self._now_ms(), signal=config.signal
+            )
             for one in instruments
         ]
         source = SeededSource(markets)
