@@ -57,7 +57,7 @@ def require_same(path: Path, saved: dict[str, Any], wanted: dict[str, Any]) -> N
     for key, value in wanted.items():
         if saved.get(key) != value:
             raise TrainingError(
-                f"--resume {path}: was made with {key} {saved.get(key)}, and now it is {value}; "
+                f"--resume: {path} was made with {key} {saved.get(key)}, and now it is {value}; "
                 "use the same settings and data, or another --output-dir"
             )
 

@@ -11,9 +11,8 @@ from training.baselines import baseline_outputs, load_baselines
 from training.columns import BP, LEVEL, OFFSET
 from training.config import CLASSIFICATION
 from training.errors import TrainingError
-from training.forecast import Forecasts, forecast
+from training.forecast import Forecasts, forecast, judged
 from training.run import name_of
-from training.segments import clip, labelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,13 +30,12 @@ class HeldOut:
     def __init__(self, run: Run, dataset: Dataset, fold: int, span: Span) -> None:
         config = run.config
         self.fold = fold
-        context = config.network_field - 1
-        spans = labelled(clip(dataset.segments, span), context, config.longest)
+        spans = judged(dataset, span, config)
         made: list[Forecasts] = []
         baselines: dict[str, list[Floats]] = {}
         for seed in config.seeds:
             model = run.model(fold, seed)
-            made.append(forecast(model, dataset, span, config))
+            made.append(forecast(model, dataset, spans, config))
         self.rows, self.real = made[0].rows, made[0].real
         self.made = np.stack([one.made for one in made])
         # Baselines depend on the fold alone; those of the first seed stand for all.

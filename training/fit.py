@@ -20,7 +20,7 @@ from training import checkpoint
 from training.batches import chunk_rows, chunks, load_inputs, load_labels
 from training.config import CLASSES, CLASSIFICATION
 from training.errors import TrainingError
-from training.forecast import evidence_gain, forecast
+from training.forecast import evidence_gain, forecast, judged
 from training.log import both
 from training.model import Forecaster
 from training.segments import clip, labelled
@@ -239,7 +239,7 @@ def _calibrate(path: Path, dataset: Dataset, fold: Fold, config: Config) -> None
     if config.task != CLASSIFICATION and not config.raw_level:
         model = load_model(path, config)
         model.gain.fill_(1.0)
-        known = forecast(model, dataset, fold.validation, config)
+        known = forecast(model, dataset, judged(dataset, fold.validation, config), config)
         gain = evidence_gain(known.made, known.real, config.purge)
         model.gain.copy_(torch.from_numpy(gain[:, None]))
         state["model"] = model.state_dict()

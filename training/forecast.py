@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from training.segments import Span
 
 _ROWS = 4096
+_MOST_ROWS = 400_000
 _EVIDENCE = 3.0
 
 
@@ -67,10 +68,23 @@ def probabilities(made: NDArray[np.float64]) -> NDArray[np.float64]:
     return chances
 
 
-def forecast(model: Forecaster, dataset: Dataset, span: Span, config: Config) -> Forecasts:
-    """Forecasts for all rows of `span` that have a whole context and all labels inside it."""
+def judged(dataset: Dataset, span: Span, config: Config) -> NDArray[np.int64]:
+    """The stretches of `span` that forecasts are judged on: rows with a whole context and all labels inside it.
+
+    Of more than 400,000 such rows, stretches of 4096 spread evenly over them, so that memory stays bounded.
+    """
+    spans = labelled(clip(dataset.segments, span), config.network_field - 1, config.longest)
+    pieces = chunks(spans, _ROWS)
+    rows = int(pieces[:, 1].sum())
+    if rows <= _MOST_ROWS:
+        return spans
+    chosen = pieces[:: -(-rows // _MOST_ROWS)]
+    return np.stack([chosen[:, 0], chosen.sum(1)], axis=1)
+
+
+def forecast(model: Forecaster, dataset: Dataset, spans: NDArray[np.int64], config: Config) -> Forecasts:
+    """Forecasts for all rows of `spans`, which `judged` gives."""
     context = config.network_field - 1
-    spans = labelled(clip(dataset.segments, span), context, config.longest)
     rows = row_numbers(spans)
     made = outputs(model, dataset, spans, context)
     made = probabilities(made) if model.classes else in_basis_points(made, dataset, rows, config)

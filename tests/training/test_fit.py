@@ -60,13 +60,13 @@ def test_resuming_something_else_is_refused(tmp_path, alone):
     run(config, dataset, tmp_path / "run", alone)
     before = (tmp_path / "run" / "last.pt").read_bytes()
     (tmp_path / "other").mkdir()
-    with pytest.raises(TrainingError, match=r"--resume .*made with config"):
+    with pytest.raises(TrainingError, match=r"--resume: .*made with config"):
         run(small_config(epochs=2), dataset, tmp_path / "run", alone, resume=True)
     fewer = dataset_of(tmp_path / "other", book_rows(2000), BOOK[:-1])
-    with pytest.raises(TrainingError, match=r"--resume .*made with (config|columns)"):
+    with pytest.raises(TrainingError, match=r"--resume: .*made with (config|columns)"):
         run(small_config(epochs=1, features=BOOK[:-1]), fewer, tmp_path / "run", alone, resume=True)
     later = dataset_of(tmp_path / "other", book_rows(2001))
-    with pytest.raises(TrainingError, match=r"--resume .*made with fingerprint"):
+    with pytest.raises(TrainingError, match=r"--resume: .*made with fingerprint"):
         run(config, later, tmp_path / "run", alone, resume=True)
     assert (tmp_path / "run" / "last.pt").read_bytes() == before
 

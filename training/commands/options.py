@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+NO_SOURCE = "--parquet-path: give a Parquet file, or --dataset a folder that `training export` made"
+
+
 class ListCommand(click.Command):
     """A command whose repeatable options also take several values in a row: --features a b c."""
 
@@ -85,7 +88,7 @@ def open_source(
     from training.dataset import build, open_dataset
 
     if (parquet_path is None) == (dataset_path is None):
-        raise TrainingError("--parquet-path: give a Parquet file, or --dataset a folder that `training export` made")
+        raise TrainingError(NO_SOURCE)
     if dataset_path is not None:
         dataset = open_dataset(dataset_path)
         if list(dataset.columns) != list(columns) or list(dataset.targets) != list(targets):

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from training.commands.options import ListCommand, command_line, open_parquet, open_source, source_options
+from training.commands.options import (
+    NO_SOURCE,
+    ListCommand,
+    command_line,
+    open_parquet,
+    open_source,
+    source_options,
+)
 from training.errors import TrainingError
 
 if TYPE_CHECKING:
@@ -86,7 +94,10 @@ def train(
     from training.columns import columns_of
     from training.config import Config, check, levels_within
     from training.dataset import open_dataset
+    from training.resume import require_same_config, require_same_rows
 
+    if (parquet_path is None) == (dataset_path is None):
+        raise TrainingError(NO_SOURCE)
     names = features
     if not names and dataset_path is not None:
         names = open_dataset(dataset_path).names
@@ -121,6 +132,8 @@ def train(
         device=device,
     )
     check(config)
+    if resume:
+        require_same_config(output_dir, config)
 
     from training.evaluate import evaluate, held_out, table
     from training.files import write_json
@@ -131,9 +144,18 @@ def train(
     try:
         if world.leads:
             columns = columns_of(names, targets, raw_level=raw_level)
-            dataset = open_source(
-                output_dir / "dataset", columns, targets, parquet_path, dataset_path, time_column, period_ms
+            read = partial(
+                open_source,
+                columns=columns,
+                targets=targets,
+                parquet_path=parquet_path,
+                dataset_path=dataset_path,
+                time_column=time_column,
+                period_ms=period_ms,
             )
+            if resume:
+                require_same_rows(output_dir, read)
+            dataset = read(output_dir / "dataset")
             _describe(config, dataset)
         world.wait()
         if not world.leads:
