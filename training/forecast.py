@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from training.segments import Span
 
 _ROWS = 4096
-_MOST_ROWS = 400_000
-_EVIDENCE = 3.0
+_MOST_ROWS = 200_000
+_EVIDENCE = 2.0
 
 
 class Forecasts(NamedTuple):
@@ -71,7 +71,7 @@ def probabilities(made: NDArray[np.float64]) -> NDArray[np.float64]:
 def judged(dataset: Dataset, span: Span, config: Config) -> NDArray[np.int64]:
     """The stretches of `span` that forecasts are judged on: rows with a whole context and all labels inside it.
 
-    Of more than 400,000 such rows, stretches of 4096 spread evenly over them, so that memory stays bounded.
+    Of more than 200,000 such rows, stretches of 4096 spread evenly over them, so that memory stays bounded.
     """
     spans = labelled(clip(dataset.segments, span), config.network_field - 1, config.longest)
     pieces = chunks(spans, _ROWS)
@@ -103,7 +103,7 @@ def real_moves(dataset: Dataset, spans: NDArray[np.int64], config: Config) -> ND
 def evidence_gain(made: NDArray[np.float64], real: NDArray[np.float64], block: int) -> NDArray[np.float64]:
     """By how much to multiply forecasts, per output: the slope of what came on what was said, at most 1.
 
-    0 unless the slope is more than three standard errors above 0, with errors correlated within `block` rows: a model
+    0 unless the slope is more than two standard errors above 0, with errors correlated within `block` rows: a model
     that shows nothing on validation rows says nothing.
     """
     power = (made**2).sum(0)

@@ -122,7 +122,8 @@ def _opened(file: Path) -> pa.parquet.ParquetFile:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(file)
+        # Buffering ahead would hold the whole file.
+        return pq.ParquetFile(file, pre_buffer=False, memory_map=False)
     except (OSError, pa.ArrowInvalid) as error:
         raise TrainingError(f"{file}: is not a Parquet file: {error}") from error
 

@@ -1,4 +1,4 @@
-"""`training adding`: the adding problem with the published settings."""
+"""`training adding`: the adding problem with the published network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`training copy-memory`: the copy memory task with the published settings."""
+"""`training copy-memory`: the copy memory task with the published network."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from training.commands.task_options import show, task_options
 
 
 @click.command("copy-memory")
-@task_options(length=1000, channels=10, levels=8, kernel=8, dropout=0.05, learning_rate=2e-3, steps=1500)
+@task_options(length=1000, channels=10, levels=8, kernel=8, dropout=0.0, learning_rate=5e-3, steps=1200)
 def copy_memory(as_json: bool, **settings: float) -> None:
     """Bai et al. 2018, copy memory: repeat ten symbols after T - 1 zeros. Exit code 1 when a symbol is forgotten."""
     from training.bai2018 import Settings, run_copy_memory
