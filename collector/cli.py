@@ -15,7 +15,21 @@ from collector import __version__
 from collector.config import Setting, check_environment, load_environment_file
 from collector.errors import EXIT_USAGE, CollectorError
 
-COMMANDS = ("run", "demo", "doctor", "simulate", "replay", "verify", "book", "gaps", "stats", "compact", "journal")
+COMMANDS = (
+    "run",
+    "demo",
+    "doctor",
+    "simulate",
+    "replay",
+    "verify",
+    "book",
+    "gaps",
+    "report",
+    "stats",
+    "compact",
+    "journal",
+    "serve",
+)
 
 
 class Commands(click.Group):

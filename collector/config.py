@@ -29,6 +29,12 @@ KNOWN_NAMES = {
     "futures_ws": "FUTURES_WS",
     "spot_ws": "SPOT_WS",
     "depth_speed": "DEPTH_SPEED",
+    "http_host": "HTTP_HOST",
+    "http_port": "HTTP_PORT",
+    "api_key": "API_KEY",
+    "record_enabled": "RECORD_ENABLED",
+    "record_dir": "RECORD_DIR",
+    "record_buffer_size": "RECORD_BUFFER_SIZE",
 }
 """Options that also have a name without prefix in the environment."""
 

@@ -31,6 +31,10 @@ class RunSettings:
     retain_days: int | None = None
     disk_budget_bytes: int | None = None
     raw_max_bytes: int | None = None
+    record_dir: Path | None = None
+    record_buffer_size: int = 100
+    webhook: str | None = None
+    http: str | None = None
     feed: FeedSettings
 
     @property

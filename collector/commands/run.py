@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
 from collector.clock import SystemClock
 from collector.commands.options import check_wanted, config_option, retention_options, store_options
 from collector.config import FiniteRange, setting
+from collector.consumers import Consumer, load_callback
+from collector.errors import ConfigurationError
+from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
@@ -90,6 +94,14 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
+@setting("--callback", multiple=True, help="MODULE:FUNCTION, an `async def` that is told of what happens; repeatable")
+@setting(
+    "--record/--no-record", "record_enabled", default=False, help="also write events as JSON lines, for looking at"
+)
+@setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
+@setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
+@setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
+@setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -124,6 +136,12 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    callback: tuple[str, ...],
+    record_enabled: bool,
+    record_dir: Path | None,
+    record_buffer_size: int,
+    webhook: str | None,
+    http: str | None,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -155,6 +173,10 @@ def run(
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
+        record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
+        record_buffer_size=record_buffer_size,
+        webhook=webhook,
+        http=http,
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
@@ -167,10 +189,15 @@ def run(
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise ConfigurationError("--webhook", "…", "must begin with http:// or https://")
+    if http is not None:
+        check_address(http)
+    consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     from collector.pipeline import Pipeline
 
     if not dry_run:
         from collector.lean_pyarrow import without_pandas
 
         without_pandas()
-    asyncio.run(Pipeline(settings, SystemClock()).run())
+    asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())

@@ -18,7 +18,7 @@ from storage_backends.errors import PermanentBackendError
 from storage_backends.schema.book import DIFFS, PARTIAL_DEPTH, POLLED_BOOKS, SNAPSHOTS
 from storage_backends.schema.derived import BOOKS, DEPTH, MULTITICK
 from storage_backends.schema.quotes import BOOK_TICKER, FUNDING, LIQUIDATIONS, MARK_PRICE, OPEN_INTEREST
-from storage_backends.schema.records import CLOCK, EVENTS, GAPS
+from storage_backends.schema.records import CLOCK, EVENTS, GAPS, QUALITY
 from storage_backends.schema.table import NS_PER_UNIT, Table
 from storage_backends.schema.trades import BARS, KLINES, RAW_TRADES, TRADES
 
@@ -49,6 +49,7 @@ TABLES: Final[dict[str, Table]] = {
         GAPS,
         CLOCK,
         EVENTS,
+        QUALITY,
     )
 }
 

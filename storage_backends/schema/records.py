@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from storage_backends.schema.columns import INT, SMALL, TEXT, column, maybe
+from storage_backends.schema.columns import FLOAT, INT, SMALL, TEXT, column, maybe
 from storage_backends.schema.table import Table
 
 GAPS = Table(
@@ -69,4 +69,29 @@ EVENTS = Table(
     time_unit="ns",
     version=1,
     description="what happened: connections, resyncs, quarantined frames",
+)
+
+QUALITY = Table(
+    "quality",
+    pa.schema(
+        [
+            column("epoch", INT, "s, the second that ended"),
+            column("ok", pa.bool_(), "whether nothing was wrong"),
+            column("grade", TEXT, "ok, degraded or bad; gets better only after 30 s without cause"),
+            column("reasons", TEXT, "stable names with spaces between; after_… while recovering"),
+            maybe("lag_p50_ms", FLOAT, "exchange's stamp to receipt, median of a minute; null without messages"),
+            maybe("lag_p95_ms", FLOAT, "the same, exceeded by 5 %"),
+            maybe("lag_p99_ms", FLOAT, "the same, exceeded by 1 %"),
+            column("late_ms", FLOAT, "how long after its end the second was closed"),
+            maybe("clock_offset_ms", FLOAT, "exchange clock minus ours, as last measured"),
+            maybe("journal_lag_ms", FLOAT, "age of the oldest row of the last commit when it was on disk"),
+            maybe("backend_lag_ms", FLOAT, "age of the oldest row that the backend has not confirmed"),
+        ]
+    ),
+    key=("epoch",),
+    time="epoch",
+    time_unit="s",
+    version=1,
+    description="how far a market's data could be trusted, second by second",
+    prefer=(("ok", "descending"),),
 )
