@@ -10,9 +10,10 @@ stamp=$venv/.locked
 usage() {
     cat <<'TEXT'
 ./run.sh setup             make .venv with everything, from the lock
-./run.sh demo              collect from a simulated exchange for half a minute, verify, replay; no network
+./run.sh demo              collect from a simulated exchange, verify, replay, train on two markets; no network
 ./run.sh test [ARGS]       the whole suite (ARGS go to pytest)
 ./run.sh soak [ARGS]       the long fault tests
+./run.sh train [OPTIONS]   train a model; `./run.sh training` has the other commands of a model's life
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
 TEXT
 }
@@ -65,7 +66,8 @@ case "$command" in
 setup) setup ;;
 demo)
     setup
-    exec "$python" -m collector demo "$@"
+    "$python" -m collector demo "$@"
+    exec "$python" -m training demo
     ;;
 test)
     setup
@@ -79,6 +81,14 @@ soak)
     setup
     # The suite's guard against hanging tests would take an hour's work for one.
     exec "$python" -m pytest -m soak -o faulthandler_timeout=0 "$@"
+    ;;
+train)
+    setup
+    exec "$python" -m training train "$@"
+    ;;
+training)
+    setup
+    exec "$python" -m training "$@"
     ;;
 local)
     setup

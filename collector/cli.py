@@ -20,6 +20,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "simulate",
+    "backfill",
     "replay",
     "verify",
     "book",
@@ -28,9 +29,11 @@ COMMANDS = (
     "stats",
     "compact",
     "copy",
+    "tables",
     "journal",
     "serve",
     "tui",
+    "features",
 )
 
 

@@ -10,7 +10,6 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable
-from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,16 +21,15 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import Refused, Resume, Tick
-from collector.core.sequencer import Position
-from collector.coverage import KIND as COVERED
-from collector.coverage import Coverage, broken_streams
+from collector.core.features.across import Across, across
+from collector.core.inputs import Note, Refused, Resume, Tick
+from collector.coverage_log import CoverageLog
 from collector.errors import ConfigurationError, MachineFailed
 from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -47,8 +45,7 @@ _WALL_STEP_NS = 200_000_000
 _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
-_GC_OBJECTS = 20_000
-_COVERED_NS = 60 * SECOND_NS
+_GC_OBJECTS = 100_000
 
 
 class Pipeline:
@@ -79,15 +76,16 @@ class Pipeline:
         self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
         self._hot_stop = threading.Event()
         self._heating: asyncio.Future[None] | None = None
-        self._kept: list[tuple[Market, Batch]] = []
-        self._coverage: dict[Market, Coverage] = {}
-        self._positions: dict[Market, dict[str, Position]] = {}
-        self._covered_ns = 0
+        self._kept = Kept()
+        self._coverage = CoverageLog(self.venues)
         self._refusals = Refusals()
+        self._drained = False
+        """Whether the markets have given their last rows."""
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
         self._console = Console(say)
+        self._across = Across() if across(settings.features) else None
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -116,11 +114,12 @@ class Pipeline:
             self._announce()
             gc.collect()
             gc.freeze()
-            # What a message leaves is freed by counting references; looking for cycles each 700 objects is a tenth of
-            # the cost of a message.
+            # What a message leaves is freed by counting references, so hardly any cycles are there to be found. Looking
+            # for them each 700 objects is a tenth of the cost of a message, each 20,000 still a fiftieth.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
+            feeds += [asyncio.create_task(venue.history.run()) for venue in self.venues if venue.history is not None]
             await self._collect(feeds)
         except MachineFailed:
             self._failed = True
@@ -135,35 +134,41 @@ class Pipeline:
         settings = self._settings
         if settings.dry_run:
             return {}
-        from collector.journal.deliverer import Deliverer, DeliveryLimits
+        from collector.journal.deliverer import Deliverer, DeliveryLimits, pauses_up_to
         from collector.journal.errors import DiskFull, JournalError, JournalFailed
         from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
-        from storage_backends.errors import BackendError
+        from storage_backends.errors import BackendError, StorageFull, TransientBackendError
         from storage_backends.open import open_store
 
+        journal_path = settings.data_dir / JOURNAL_FILE
         try:
-            self._backend = open_store(settings.store)
-            self._backend.check()
+            backend = self._backend = open_store(settings.store)
+            backend.check()
         except ValueError as error:
             raise ConfigurationError("--backend", settings.store.backend, str(error)) from error
         except BackendError as error:
-            raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
+            # Once a collector has worked here, it collects into its journal until the backend is back.
+            away = isinstance(error, TransientBackendError) and not isinstance(error, StorageFull)
+            if away and journal_path.exists():
+                log.warning("the backend is away: %s", error)
+            else:
+                raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
         try:
-            self._journal = Journal.open(
-                settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
-            )
+            self._journal = Journal.open(journal_path, max_bytes=settings.journal_max_bytes, clock=self._clock)
         except (JournalFailed, DiskFull) as error:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
         except JournalError as error:
             raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
+        self._coverage.collector_id = self._journal.collector_id
         self._deliverer = Deliverer(
             self._journal,
-            self._backend,
+            backend,
             clock=self._clock,
             limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=self._delivery_event,
             on_refused=self._delivery_refused,
+            wait=pauses_up_to(min(60.0, max(15.0, settings.flush_interval_s))),
         )
         return {market: msgspec.json.decode(body, type=Resume) for market, body in self._journal.states().items()}
 
@@ -186,18 +191,19 @@ class Pipeline:
         """What the journal remembers of a venue's markets, or else the store."""
         if self._backend is None:
             return known
-        from collector.resume import resume_from_store
+        from collector.resume import resume_from_store, with_stored
         from storage_backends.errors import BackendError
 
         found = dict(known)
         for info in venue.feed.markets:
             market = Market(venue.exchange, info.symbol)
-            if market in found:
-                continue
             try:
+                if market in found:
+                    found[market] = with_stored(self._backend, market, found[market])
+                    continue
                 resume = resume_from_store(self._backend, market)
             except BackendError as error:
-                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                log.warning("what is stored of %s is not looked at: %s", info.unified, error)
                 continue
             if resume is not None:
                 found[market] = resume
@@ -245,10 +251,10 @@ class Pipeline:
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
+            venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
-        if now_ns - self._covered_ns >= _COVERED_NS:
-            self._state_coverage(now_ns)
+        self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
             log.warning(
@@ -261,20 +267,36 @@ class Pipeline:
         lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
         self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
-    async def _commit(self) -> None:
-        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+    def _take_rows(self) -> tuple[list[tuple[Market, Batch]], dict[Market, bytes]]:
+        """Every row since the last call, and what each market remembers."""
+        markets = [
+            (venue, Market(venue.exchange, symbol), live)
+            for venue in self.venues
+            for symbol, live in venue.markets.items()
+        ]
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
-        drained_ns = self._clock.now_ns()
-        for venue in self.venues:
-            for symbol, live in venue.markets.items():
-                market = Market(venue.exchange, symbol)
-                drained = live.drain()
-                self._observers.drained(venue, symbol, drained)
+        if self._across is not None:
+            for _, market, _ in markets:
+                self._across.join(market)
+        for venue, market, live in markets:
+            drained = live.drain()
+            self._observers.drained(venue, market.symbol, drained)
+            if self._across is None:
                 rows += [(market, batch) for batch in drained]
-                resume = live.market.resume()
-                states[market] = msgspec.json.encode(resume)
-                self._positions[market] = {name: copy(position) for name, position in resume.positions.items()}
+            else:
+                rows += [(Market(*key), batch) for key, batch in self._across.take(market, drained)]
+            resume = live.market.resume()
+            states[market] = msgspec.json.encode(resume)
+            self._coverage.reached(market, resume.positions)
+        if self._across is not None:
+            rows += [(Market(*key), batch) for key, batch in self._across.settle()]
+        return rows, states
+
+    async def _commit(self) -> None:
+        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+        drained_ns = self._clock.now_ns()
+        rows, states = self._take_rows()
         journal = self._journal
         if journal is None:
             return
@@ -282,7 +304,7 @@ class Pipeline:
 
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
-        batches = self._kept + rows
+        batches = self._kept.batches + rows
         refusing = self._housekeeping.over_budget
         if refusing:
             self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
@@ -295,13 +317,15 @@ class Pipeline:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
             self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
-            self._kept = [one for one in batches if one[1].table in KEPT]
+            self._kept.keep(one for one in batches if one[1].table in KEPT)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept = []
+        self._kept.keep(())
+        for market, text in self._kept.take_left_out():
+            self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
-        self._cover(batches, interrupted=unspoken)
+        self._coverage.committed(batches, interrupted=unspoken)
         if self._hot is not None:
             self._hot.offer(batches)
         if unspoken and not refusing:
@@ -309,31 +333,6 @@ class Pipeline:
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
-
-    def _cover(self, batches: list[tuple[Market, Batch]], *, interrupted: bool) -> None:
-        """Follows what is on disk without a gap. The states are those of the commit that just succeeded."""
-        broken: dict[Market, list[Batch]] = {}
-        for market, batch in batches:
-            if batch.table == "gaps":
-                broken.setdefault(market, []).append(batch)
-        for venue in self.venues:
-            for symbol in venue.markets:
-                market = Market(venue.exchange, symbol)
-                if interrupted and market in self._coverage:
-                    self._coverage[market].interrupted()
-                if market not in self._coverage:
-                    assert self._journal is not None
-                    self._coverage[market] = Coverage(self._journal.collector_id)
-                self._coverage[market].committed(self._positions[market], broken_streams(broken.get(market, ())))
-
-    def _state_coverage(self, now_ns: int) -> None:
-        self._covered_ns = now_ns
-        for venue in self.venues:
-            for symbol in venue.markets:
-                coverage = self._coverage.get(Market(venue.exchange, symbol))
-                detail = None if coverage is None else coverage.take()
-                if detail is not None:
-                    venue.recorder.event(self._clock.now_ns(), symbol, COVERED, detail)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""
@@ -358,15 +357,27 @@ class Pipeline:
     def _delivery_refused(self, market: Market, batches: list[Batch]) -> None:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
-        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
-        for _, refused in refusals.take():
-            with contextlib.suppress(RuntimeError):
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
+        taken = refusals.take()
+        running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self.venues)
+        if running and not self._drained:
+            for _, refused in taken:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+        else:
+            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self.venues:
-            if venue.exchange == market.exchange and market.symbol in venue.markets:
-                venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
+        self._live(market).apply(self._clock.now_ns(), refused)
+
+    def _commit_refused(self, gaps: list[tuple[Market, Batch]]) -> None:
+        """States gaps of a market that takes no more inputs."""
+        from collector.journal.errors import DiskFull, JournalFull
+
+        assert self._journal is not None
+        try:
+            self._journal.commit(gaps, {})
+        except (JournalFull, DiskFull) as error:
+            log.error("a gap of dead letters could not be stated; see `collector journal`: %s", error)
 
     # -- end
 
@@ -382,7 +393,7 @@ class Pipeline:
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
-        self._state_coverage(self._clock.now_ns())
+        self._coverage.state(self._clock.now_ns())
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
@@ -398,6 +409,8 @@ class Pipeline:
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         await self._observers.stop()
         try:
+            self._drained = True
+            await asyncio.sleep(0)  # for what the deliverer's thread has told until now
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
                 await self._commit()

@@ -19,9 +19,11 @@ from collector.core.inputs import (
     AnchorRequested,
     Closed,
     CollectorInput,
+    HealingEnded,
     Note,
     Opened,
     Polled,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -31,8 +33,10 @@ from collector.core.inputs import (
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, open_market
 from collector.handover import Handover
+from collector.refusals import BY_BACKEND
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
+from collector.sources.healing import Lacking
 from collector.sources.markets import MarketInfo
 
 log = logging.getLogger(__name__)
@@ -171,6 +175,8 @@ class Recorder:
         decode: Decoder = decode,
     ) -> None:
         self.frames = 0
+        self.may_heal = True
+        """Whether rows are stored now, so that it makes sense to fetch what gaps lack."""
         self.on_listed: Callable[[MarketInfo, Sequence[Stream]], None] | None = None
         """Makes the market of one that joins."""
         self.clock_offset_ns: int | None = None
@@ -249,6 +255,27 @@ class Recorder:
         live.apply(recv_ns, AnchorArrived(requested_ns, reason, limit))
         live.anchor(recv_ns, text)
         self._ask(symbol, live)
+
+    def rest_trades(self, recv_ns: int, symbol: str, channel: str, text: bytes) -> None:
+        if not self._stopped:
+            # A capture's line is one line; outside of texts, which hold none, line breaks mean nothing in JSON.
+            rows = msgspec.Raw(text.replace(b"\n", b" ").replace(b"\r", b" "))
+            self._markets[symbol].apply(recv_ns, RestTrades(channel, rows))
+
+    def healing_ended(self, now_ns: int, symbol: str, channel: str, gap_id: str, reason: str) -> None:
+        if not self._stopped:
+            self._markets[symbol].apply(now_ns, HealingEnded(channel, gap_id, reason))
+
+    def lacking(self) -> list[Lacking]:
+        """The gaps that trades fetched by REST may still fill."""
+        if self._stopped or not self.may_heal:
+            return []
+        return [
+            Lacking(symbol, one)
+            for symbol, live in self._markets.items()
+            for one in live.market.unfilled()
+            if one.gap.reason != BY_BACKEND
+        ]
 
     def polled(
         self,

@@ -40,7 +40,8 @@ class Derived:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """Settings of `run`, checked. `streams` are the exchange's channels (`aggTrade`, …)."""
+    """Settings of `run`, checked. `streams` are the exchange's channels (`aggTrade`, …); `context_intervals` of
+    klines that features start from."""
 
     exchanges: tuple[str, ...]
     symbols: tuple[str, ...]
@@ -55,8 +56,12 @@ class RunSettings:
     duration_s: float | None
     flush_interval_s: float
     journal_max_bytes: int
+    features: str = "none"
+    context_intervals: tuple[str, ...] = ()
+    context_limit: int = 300
     max_batch_rows: int = 1_000_000
     compact: bool = True
+    heal: bool = True
     hot: bool = True
     retain_days: int | None = None
     disk_budget_bytes: int | None = None
@@ -80,6 +85,7 @@ class RunSettings:
                 steps=self.steps,
                 reference=self.reference,
                 stale_after_s=self.stale_after_s,
+                features=self.features,
             )
         )
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
+import random
 from collections.abc import Callable, Sequence
 
 import click
 import msgspec
 
 from collector.clock import Clock
+from collector.context import Context
 from collector.core.channels import stream_of
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Resume
@@ -19,12 +24,19 @@ from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes
 from collector.sources.capture_writer import CaptureWriter
+from collector.sources.errors import UnreachableError
 from collector.sources.feed import Stream
 from collector.sources.markets import MarketInfo
+from collector.sources.pacing import Backoff
 from collector.sources.streams import channels_there
 from collector.sources.unified_feed import UnifiedFeed
 from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from storage_backends.interface import Market
+
+log = logging.getLogger(__name__)
+
+_RETRY_CAP_S = 60.0
+_TELL_EACH_NS = 60 * SECOND_NS
 
 
 class Venue:
@@ -42,6 +54,7 @@ class Venue:
         self._resumes: dict[Market, Resume] = {}
         self.recorder: Recorder
         self.feed: BinanceFeed | UnifiedFeed
+        self.history: Context | None = None
         if self._named.protocol == "binance":
             # Of several exchanges each gives what it has; a single one must have all that was asked for.
             streams = settings.streams if len(settings.exchanges) == 1 else channels_there(exchange, settings.streams)
@@ -54,20 +67,43 @@ class Venue:
                 settings.feed,
                 clock,
                 self.recorder,
+                healing=self.recorder if settings.heal and not settings.dry_run else None,
                 on_progress=self._show_progress,
             )
+            if settings.context_intervals and settings.features != "none":
+                self.history = Context(
+                    self.markets, self.feed.klines, settings.context_intervals, settings.context_limit, clock
+                )
             return
         decode = frame_decoder(self._named.protocol)
         self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
         self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
 
     async def start(self) -> None:
-        """Reaches the exchange and finds its markets.
+        """Reaches the exchange, however long that takes, and finds its markets.
+
+        An exchange that does not answer is asked again with growing pauses, and once a minute that is said. So a run
+        that a supervisor starts in an outage collects when the outage is over.
 
         Raises:
-            FeedError: see `BinanceFeed.start`.
+            FeedError: the exchange refuses us for good, a market is unknown, or the duration that is set is over.
         """
-        await self.feed.start()
+        backoff = Backoff(1.0, _RETRY_CAP_S, random.Random())
+        began_ns, told_ns = self._clock.now_ns(), 0
+        while True:
+            try:
+                await self.feed.start()
+            except UnreachableError as error:
+                now_ns = self._clock.now_ns()
+                left_s = (self._settings.duration_s or math.inf) - (now_ns - began_ns) / 1e9
+                if left_s <= 0:
+                    raise
+                if now_ns - told_ns >= _TELL_EACH_NS:
+                    log.error("%s Asking again until it answers.", error)
+                    told_ns = now_ns
+                await asyncio.sleep(min(backoff.next_s(), left_s))
+            else:
+                return
 
     def begin(self, resumes: dict[Market, Resume]) -> None:
         """Begins a session of every market."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from storage_backends.contract_rows import MIDNIGHT, arrow, key_of, preferred, row, rows, time_ns
 from storage_backends.errors import PermanentBackendError
-from storage_backends.interface import Backend, Market, TableStats
+from storage_backends.interface import Backend, Market, TableStats, Write
 from storage_backends.reading import newest_revisions, read
 from storage_backends.schema import TABLES, bare
 
@@ -133,6 +133,13 @@ class BackendContract:
         put(backend, "events", texts)
         assert got(backend, "events") == texts
 
+    def test_the_sign_of_zero_survives(self, backend: Backend) -> None:
+        zeros = [0.0, -0.0]
+        made = row("diffs", 1, bid_price=zeros, bid_quantity=zeros, ask_price=[], ask_quantity=[])
+        put(backend, "diffs", [made])
+        (found,) = got(backend, "diffs")
+        assert [str(one) for one in found["bid_price"]] == ["0.0", "-0.0"]
+
     def test_a_long_list_survives(self, backend: Backend) -> None:
         levels = [float(i) for i in range(5000)]
         made = row("snapshots", 1, bid_price=levels, bid_quantity=levels, ask_price=levels, ask_quantity=levels)
@@ -244,6 +251,15 @@ class BackendContract:
         after = got(backend, table, start_ns=time_ns(10))
         assert (before, after) == ([row(table, 9, recv_ns=time_ns(9.9))], [])
 
+    def test_key_order_holds_where_ids_begin_anew(self, backend: Backend) -> None:
+        """Hours later an exchange counts from a small number again: those rows come first."""
+        before = [row("diffs", at) for at in range(0, 9000, 900)]
+        anew = [row("diffs", at, last_id=at) for at in range(9000, 18000, 900)]
+        put(backend, "diffs", before)
+        put(backend, "diffs", anew)
+        assert got(backend, "diffs") == anew + before
+        assert got(backend, "diffs", start_ns=time_ns(8100)) == [*anew, before[-1]]
+
     def test_columns_are_chosen_and_ordered(self, backend: Backend) -> None:
         put(backend, "depth", rows("depth", range(12)))
         put(backend, "depth", rows("depth", range(6, 18)))
@@ -253,6 +269,34 @@ class BackendContract:
         assert found.column_names == columns
         assert found.to_pylist() == expected
         assert got(backend, "depth", columns=["ref"], start_ns=time_ns(17)) == [{"ref": row("depth", 17)["ref"]}]
+
+    # Several writes at once.
+
+    def test_many_writes_are_as_one_after_the_other(self, backend: Backend) -> None:
+        writes = [
+            Write("trades", MARKET, arrow("trades", rows("trades", range(5))), WRITER, "ab" * 32),
+            Write("depth", MARKET, arrow("depth", rows("depth", range(3))), WRITER, "cd" * 32),
+            Write("trades", OTHER, arrow("trades", rows("trades", range(2))), WRITER, "ef" * 32),
+        ]
+        for _ in range(2):
+            assert backend.write_many(writes) == [None, None, None]
+        assert backend.write_many([]) == []
+        assert got(backend, "trades") == rows("trades", range(5))
+        assert got(backend, "depth") == rows("depth", range(3))
+        assert got(backend, "trades", OTHER) == rows("trades", range(2))
+
+    def test_of_many_writes_each_has_its_own_outcome(self, backend: Backend) -> None:
+        made = arrow("trades", rows("trades", [1]))
+        writes = [
+            Write("trades", Market("binance", "../x"), made, WRITER, "ab" * 32),
+            Write("depth", MARKET, made, WRITER, "ab" * 32),
+            Write("trades", MARKET, made, WRITER, "ab" * 32),
+            Write("prices", MARKET, made, WRITER, "ab" * 32),
+        ]
+        outcomes = backend.write_many(writes)
+        assert [isinstance(outcome, PermanentBackendError) for outcome in outcomes] == [True, True, False, True]
+        assert outcomes[2] is None
+        assert got(backend, "trades") == rows("trades", [1])
 
     # What is there.
 

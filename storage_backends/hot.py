@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -52,7 +53,7 @@ class HotStore:
             with pa.memory_map(str(path)) as source:
                 rows = pa.ipc.open_file(source).read_all()
         except FileNotFoundError:
-            return bare(definition.schema).empty_table()
+            return _schema(table).empty_table()
         except (pa.ArrowException, OSError) as error:
             raise PermanentBackendError(f"{path}: not a hot file ({error}); remove it, it will be made anew") from error
         return _in_schema(definition, rows)
@@ -94,7 +95,7 @@ class HotStore:
             TransientBackendError: the file cannot be written now; what was there still is.
         """
         definition = known(table)
-        rows = rows.slice(max(0, rows.num_rows - window_size)).cast(bare(definition.schema))
+        rows = rows.slice(max(0, rows.num_rows - window_size)).cast(_schema(table))
         try:
             before = self.read_hot(table, market)
         except PermanentBackendError:
@@ -122,9 +123,15 @@ class HotStore:
         return self._folder / table / f"exchange={market.exchange}" / f"symbol={market.symbol}.arrow"
 
 
+@cache
+def _schema(name: str) -> pa.Schema:
+    """Of a table that is known. Made once: a read takes less time than that."""
+    return bare(known(name).schema)
+
+
 def _in_schema(table: Table, rows: pa.Table) -> pa.Table:
     """Rows of a file that an older release may have left, with nulls for columns that came since."""
-    schema = bare(table.schema)
+    schema = _schema(table.name)
     if rows.schema.equals(schema):
         return rows
     missing = [field for field in schema if field.name not in rows.column_names]
@@ -137,7 +144,7 @@ def _in_schema(table: Table, rows: pa.Table) -> pa.Table:
 
 def _last_rows(backend: Backend, table: Table, market: Market, count: int) -> pa.Table:
     """The last rows by key. Times rise with keys but for a few seconds, so the end by time has the end by key."""
-    schema = bare(table.schema)
+    schema = _schema(table.name)
     stats = backend.stats(table.name, market)
     if stats.last_ns is None or stats.first_ns is None:
         return schema.empty_table()

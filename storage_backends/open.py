@@ -12,9 +12,8 @@ if TYPE_CHECKING:
     from storage_backends.interface import Backend
     from storage_backends.s3_client import Location
 
-BACKENDS = ("local", "s3", "none")
+BACKENDS = ("local", "s3", "bigtable", "none")
 FILE_FORMATS = ("parquet", "jsonl")
-_LATER = ("bigtable",)
 
 
 def open_store(settings: StoreSettings) -> Backend:
@@ -28,6 +27,11 @@ def open_store(settings: StoreSettings) -> Backend:
         from storage_backends.local import LocalBackend
 
         return LocalBackend(settings.data_dir.expanduser(), settings.file_format)
+    if name == "bigtable":
+        from storage_backends.bigtable.backend import BigtableBackend
+        from storage_backends.bigtable.options import BigtableOptions
+
+        return BigtableBackend(BigtableOptions.of(settings))
     if name == "s3":
         from storage_backends.s3 import S3Backend
 
@@ -36,8 +40,9 @@ def open_store(settings: StoreSettings) -> Backend:
         from storage_backends.none import NoneBackend
 
         return NoneBackend()
-    problem = "is not available yet" if name in _LATER else "is not known"
-    raise ValueError(f"backend {name!r} {problem}; set --backend (or DB_BACKEND) to {' or '.join(BACKENDS)}")
+    raise ValueError(
+        f"backend {name!r} is not known; set --backend (or DB_BACKEND) to {', '.join(BACKENDS[:-1])} or {BACKENDS[-1]}"
+    )
 
 
 def open_backend(name: str, data_dir: str | Path = "data", file_format: str = "parquet") -> Backend:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from storage_backends.errors import SetupError, TransientBackendError
+from storage_backends.errors import PermanentBackendError, SetupError, TransientBackendError
 from storage_backends.formats import PartGone
 from storage_backends.s3_errors import code_of, translate
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CONNECT_S: Final = 5.0
-ANSWER_S: Final = 15.0
+ANSWER_S: Final = 10.0
 """A call waits so long for each piece of an answer. A write that takes longer is repeated, which changes nothing."""
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -160,16 +160,19 @@ class S3Client:
             return self._call_once(operation, path, **how)
 
     def _call_once(self, operation: str, path: str | None, **how: Any) -> Any:
-        from botocore.exceptions import BotoCoreError, ClientError
-
+        try:
+            from botocore.exceptions import BotoCoreError, ClientError
+        except ImportError as error:
+            raise PermanentBackendError("--backend s3 needs boto3: pip install 'depth-collector[s3]'") from error
         named = {} if path is None else {"Key": self._key(path)}
         body: Any = how.get("Body")
         if hasattr(body, "seek"):
             body.seek(0)
         try:
-            if self._client is None:
-                self._client = _connect(self.location)
-            answer = getattr(self._client, operation)(Bucket=self.location.bucket, **named, **how)
+            client = self._client  # another thread may find that it is of no use any more
+            if client is None:
+                client = self._client = _connect(self.location)
+            answer = getattr(client, operation)(Bucket=self.location.bucket, **named, **how)
             if operation == "get_object":
                 with answer["Body"] as stream:
                     answer["Body"] = stream.read()

@@ -26,6 +26,11 @@ class StoreSettings:
     bigtable_emulator_host: str | None = None
 
     @property
+    def flush_interval_s(self) -> float:
+        """How long rows may wait, unless somebody says otherwise: files want minutes of them, Bigtable each second."""
+        return 1.0 if self.backend == "bigtable" else 300.0
+
+    @property
     def place(self) -> tuple[str, str]:
         """The setting that says where the rows are, and its value; for messages."""
         if self.backend == "s3":

@@ -22,6 +22,7 @@ CORE_TABLES = (
     "bars",
     "books",
     "multitick",
+    "features",
     "gaps",
     "events",
 )

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.audit.gaps import Cover, read_gaps
+from collector.audit.gaps import read_gaps
+from collector.core.ids import IdRanges
 from collector.coverage import KIND, Statement, decode_statement
 from collector.markets import FUTURES
 
@@ -27,7 +28,7 @@ _ID_TABLES = {"trades": ("trades", "agg_trade_id"), "raw_trades": ("raw_trades",
 """Streams whose ids count by one, and where they are."""
 
 
-def remaining(gaps: Sequence[Gap], held: Mapping[str, Cover], statements: Sequence[Statement] = ()) -> list[Gap]:
+def remaining(gaps: Sequence[Gap], held: Mapping[str, IdRanges], statements: Sequence[Statement] = ()) -> list[Gap]:
     """The same gaps in the same order, as far as they are still ones.
 
     `held` has the ids of each stream that rows prove. A gap whose ids are all held is healed, by `HEALED_BY`; of
@@ -39,7 +40,7 @@ def remaining(gaps: Sequence[Gap], held: Mapping[str, Cover], statements: Sequen
     return [_remaining(gap, held.get(gap.stream), covers.get(gap.stream, []), refused) for gap in gaps]
 
 
-def _remaining(gap: Gap, held: Cover | None, covers: list[Cover], refused: list[Gap]) -> Gap:
+def _remaining(gap: Gap, held: IdRanges | None, covers: list[IdRanges], refused: list[Gap]) -> Gap:
     if gap.healed or gap.to_ns is None:
         return gap
     if gap.from_id is not None and gap.to_id is not None and held is not None:
@@ -63,14 +64,14 @@ def _overlap(one: Gap, other: Gap) -> bool:
     return (other.to_ns is None or one.from_ns <= other.to_ns) and (one.to_ns is None or one.to_ns >= other.from_ns)
 
 
-def _covers(statements: Iterable[Statement]) -> dict[str, list[Cover]]:
+def _covers(statements: Iterable[Statement]) -> dict[str, list[IdRanges]]:
     """For each stream, the ids that each collector says it has."""
     found: dict[str, dict[str, list[tuple[int, int]]]] = {}
     for statement in statements:
         for stream, spans in statement.streams.items():
             ids = found.setdefault(stream, {}).setdefault(statement.collector, [])
             ids += [(span.after_id + 1, span.to_id) for span in spans]
-    return {stream: [Cover(ids) for ids in each.values()] for stream, each in found.items()}
+    return {stream: [IdRanges(ids) for ids in each.values()] for stream, each in found.items()}
 
 
 def read_remaining(backend: Backend, market: Market) -> list[Gap]:
@@ -82,17 +83,17 @@ def read_remaining(backend: Backend, market: Market) -> list[Gap]:
     held = {}
     if market.exchange in FUTURES:  # elsewhere ids do not count
         for stream in {gap.stream for gap in open_ones}:
-            near = Cover(
+            near = IdRanges(
                 (gap.from_ns - _NEAR_NS, (gap.to_ns or 0) + _NEAR_NS) for gap in open_ones if gap.stream == stream
             )
             if stream == "depth":
-                held[stream] = Cover(_held_updates(backend, market, near))
+                held[stream] = IdRanges(_held_updates(backend, market, near))
             elif stream in _ID_TABLES:
-                held[stream] = Cover(_held_ids(backend, market, near, *_ID_TABLES[stream]))
+                held[stream] = IdRanges(_held_ids(backend, market, near, *_ID_TABLES[stream]))
     return remaining(gaps, held, list(_statements(backend, market)))
 
 
-def _held_updates(backend: Backend, market: Market, near: Cover) -> Iterator[tuple[int, int]]:
+def _held_updates(backend: Backend, market: Market, near: IdRanges) -> Iterator[tuple[int, int]]:
     """The update ids that stored diffs lead over."""
     for start_ns, end_ns in near:
         for rows in backend.scan("diffs", market, start_ns, end_ns, ("first_id", "last_id", "prev_id")):
@@ -101,7 +102,7 @@ def _held_updates(backend: Backend, market: Market, near: Cover) -> Iterator[tup
                 yield (first if prev is None else prev + 1), last
 
 
-def _held_ids(backend: Backend, market: Market, near: Cover, table: str, column: str) -> Iterator[tuple[int, int]]:
+def _held_ids(backend: Backend, market: Market, near: IdRanges, table: str, column: str) -> Iterator[tuple[int, int]]:
     for start_ns, end_ns in near:
         for rows in backend.scan(table, market, start_ns, end_ns, (column,)):
             ids = rows.column(column).to_numpy()

@@ -8,15 +8,18 @@ from typing import Any
 
 import msgspec
 
-from collector.audit.gaps import Cover, id_cover, recounts, time_cover
+from collector.audit.gaps import id_cover, recounts, time_cover
 from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
+from collector.core.ids import IdRanges
 from collector.markets import FUTURES
 from storage_backends.interface import Backend, Market
+from storage_backends.schema import TABLES
 
 _EXAMPLES = 20
+_ABOUT_OTHERS = frozenset({"gaps", "events", "clock"})
 _ID_TABLES = (("trades", "agg_trade_id"), ("raw_trades", "trade_id"))
 
 
@@ -129,14 +132,26 @@ def verify_market(
     report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
     report.covered = _covered(gaps, report.epochs)
     report.problems = _problems(report)
+    if not _holds_rows(backend, market, start_ns, end_ns):
+        report.problems.append("nothing but gaps and events is stored in this window")
     return report
+
+
+def _holds_rows(backend: Backend, market: Market, start_ns: int | None, end_ns: int | None) -> bool:
+    """Whether there is anything to be good or bad."""
+    tables = (table for table in backend.tables(market) if table not in _ABOUT_OTHERS)
+    return any(
+        rows.num_rows
+        for table in tables
+        for rows in backend.scan(table, market, start_ns, end_ns, (TABLES[table].time,))
+    )
 
 
 def _covered(gaps: list[Gap], epochs: EpochCheck) -> CoveredSeconds:
     """Epoch T holds the second before it."""
     if epochs.first is None or epochs.last is None:
         return CoveredSeconds()
-    touched = Cover(
+    touched = IdRanges(
         (gap.from_ns // SECOND_NS + 1, epochs.last if gap.to_ns is None else gap.to_ns // SECOND_NS + 1)
         for gap in gaps
         if not gap.healed

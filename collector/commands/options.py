@@ -16,6 +16,7 @@ from collector.errors import ConfigurationError, MachineFailed
 from collector.exchanges import exchange_named
 from collector.markets import exchange_symbol
 from collector.sizes import Size
+from collector.sources.markets import is_wildcard
 from storage_backends.interface import Backend, Market
 from storage_backends.settings import StoreSettings
 
@@ -57,6 +58,15 @@ def market_options(command: Command) -> Command:
     return click.option("--exchange", multiple=True, help="as stored: binanceusdm, …; repeatable  [default: all]")(
         command
     )
+
+
+def features_option(command: Command, default: str | None = "basic") -> Command:
+    """--features: what is computed of each epoch."""
+    return setting(
+        "--features",
+        default=default,
+        help="computed each epoch: basic, all, none, or names with commas; `collector features` lists them",
+    )(command)
 
 
 def retention_options(command: Command) -> Command:
@@ -106,7 +116,7 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     """
     protocols = {exchange_named(exchange).protocol for exchange in exchanges}
     for symbol in symbols:
-        if "*" not in symbol and protocols == {"binance"}:
+        if not is_wildcard(symbol) and protocols == {"binance"}:
             exchange_symbol(symbol)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:

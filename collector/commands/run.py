@@ -11,10 +11,17 @@ from typing import Any
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import check_wanted, config_option, retention_options, store_options
+from collector.commands.options import (
+    check_wanted,
+    config_option,
+    features_option,
+    retention_options,
+    store_options,
+)
 from collector.commands.stream_options import derived_options, stream_options, wanted_of
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
+from collector.context import check_intervals
 from collector.errors import ConfigurationError
 from collector.serve.child import check_address
 from collector.settings import RunSettings
@@ -47,6 +54,10 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=click.Choice(list(DEPTH_SPEEDS_MS)),
     help="pace of depth diffs; none: the exchange's own",
 )
+@features_option
+@setting("--context-enabled/--no-context-enabled", default=True, help="let features of long bars start from klines")
+@setting("--context-tfs", default="1m,5m,15m,1h", help="intervals of those klines, with commas")
+@setting("--context-bootstrap-limit", default=300, type=click.IntRange(1, 1000), help="klines of each interval")
 @store_options
 @setting("--dry-run", "--no-storage", "dry_run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
@@ -58,9 +69,15 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="size that captures may have, as in 5GB; then the oldest are deleted  [default: no bound]",
 )
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
-@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
+@setting(
+    "--flush-interval",
+    default=None,
+    type=FiniteRange(0.1, 86400),
+    help="seconds of rows in one file  [default: 300; Bigtable: 1]",
+)
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@setting("--heal/--no-heal", default=True, help="fetch by REST the trades that a gap lacks (Binance)")
 @setting("--hot/--no-hot", default=True, help="keep the last 1,024 rows of each table and market under DATA_DIR/hot")
 @retention_options
 @setting(
@@ -97,6 +114,8 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
+@setting("--shard-count", default=1, type=click.IntRange(1, 10_000), help="collectors among which markets are split")
+@setting("--shard-index", default=0, type=click.IntRange(0), help="which of them this one is, from 0")
 @setting("--callback", multiple=True, help="MODULE:FUNCTION, an `async def` that is told of what happens; repeatable")
 @setting(
     "--record/--no-record", "record_enabled", default=False, help="also write events as JSON lines, for looking at"
@@ -104,9 +123,13 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
 @setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
 @setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
+@setting(
+    "--listing-interval",
+    default=300.0,
+    type=FiniteRange(1),
+    help="seconds between looks at what a wildcard means by now",
+)
 @setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
-@setting("--shard-count", default=1, type=click.IntRange(1, 10_000), help="collectors among which markets are split")
-@setting("--shard-index", default=0, type=click.IntRange(0), help="which of them this one is, from 0")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -122,15 +145,20 @@ def run(
     interval: int,
     ref: str,
     depth_speed: str,
+    features: str,
+    context_enabled: bool,
+    context_tfs: str,
+    context_bootstrap_limit: int,
     store: StoreSettings,
     dry_run: bool,
     duration: float | None,
     raw: bool,
     raw_max_bytes: int | None,
     sink_format: str,
-    flush_interval: float,
+    flush_interval: float | None,
     max_batch_size: int,
     compact: bool,
+    heal: bool,
     hot: bool,
     retain_days: int | None,
     disk_budget: int | None,
@@ -141,14 +169,15 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    listing_interval: float,
+    shard_count: int,
+    shard_index: int,
     callback: tuple[str, ...],
     record_enabled: bool,
     record_dir: Path | None,
     record_buffer_size: int,
     webhook: str | None,
     http: str | None,
-    shard_count: int,
-    shard_index: int,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -172,12 +201,16 @@ def run(
         interval_s=interval,
         reference=ref,
         stale_after_s=stale_after,
+        features=_features(features, dry_run=dry_run),
+        context_intervals=check_intervals(context_tfs) if context_enabled else (),
+        context_limit=context_bootstrap_limit,
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
-        flush_interval_s=flush_interval,
+        flush_interval_s=store.flush_interval_s if flush_interval is None else flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
+        heal=heal,
         hot=hot,
         retain_days=retain_days,
         disk_budget_bytes=disk_budget,
@@ -198,6 +231,7 @@ def run(
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
             polls=wanted.polls,
+            listing_interval_s=listing_interval,
             shard=_shard(shard_index, shard_count),
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
@@ -214,6 +248,20 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
+
+
+def _features(text: str, *, dry_run: bool) -> str:
+    """The features to compute: a dry run stores none and need not pay for the default.
+
+    Raises:
+        ConfigurationError: an unknown one.
+    """
+    if text == "none" or (dry_run and text == "basic"):
+        return "none"
+    from collector.features.options import chosen_features
+
+    chosen_features(text)
+    return text
 
 
 def _shard(index: int, count: int) -> Shard:

@@ -81,7 +81,7 @@ def stream_options(command: Command) -> Command:
 def derived_options(command: Command) -> Command:
     """What is computed from trades and book: bars, multi-tick book, books on a grid."""
     options = [
-        setting("--bars", default="", show_default=False, help="intervals of bars, with commas: 5s,15s,1m"),
+        setting("--bars", multiple=True, help="intervals of bars, with commas: 5s,15s,1m"),
         setting(
             "--tick-sizes",
             type=TickSizes(),
@@ -131,8 +131,7 @@ def derived_of(options: dict[str, Any]) -> Derived:
     Raises:
         ConfigurationError: an interval of bars that is none.
     """
-    bars = options["bars"]
-    names = bars.split(",") if isinstance(bars, str) else map(str, bars)
+    names = ",".join(map(str, options["bars"])).split(",")
     intervals = tuple(name.strip() for name in names if name.strip())
     for name in intervals:
         try:

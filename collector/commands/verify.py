@@ -42,7 +42,7 @@ def verify(
     """Audits a store: id chains, gaps, one row an epoch, anchors and book_ticker against rebuilt books.
 
     Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
-    that contradicts the exchange.
+    that contradicts the exchange; or that there is nothing in this window to be good.
     """
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")

@@ -242,10 +242,9 @@ class BarSeries:
 class Bars:
     """Makes rows of table `bars`, of several intervals; an `EpochConsumer`."""
 
-    def __init__(self, intervals: Iterable[str], stream: str, interval_s: int, tell: Tell) -> None:
+    def __init__(self, intervals: Iterable[str], interval_s: int, tell: Tell) -> None:
         """
         Args:
-            stream: where trades come from, as in `EpochFlow.in_gap`.
             interval_s: seconds of an epoch.
             tell: makes an event.
 
@@ -256,7 +255,6 @@ class Bars:
         for name in self._intervals:
             interval_ms(name)
         self._series: list[BarSeries] = []  # from the first message on: by then the exchange's clock is known
-        self._stream = stream
         self._epoch_ms = interval_s * 1000
         self._tell = tell
         self._exact = ExactColumns()
@@ -273,7 +271,7 @@ class Bars:
             # Clocks differ; an absurd time must not begin the bars in another age.
             start_ms = max(now_ms - self._epoch_ms - _CLOCKS_MS, min(now_ms - self._epoch_ms, told_ms))
             self._series = [BarSeries(name, start_ms) for name in self._intervals]
-        if self._stream in flow.in_gap:
+        if flow.trades_stream in flow.in_gap:
             for series in self._series:
                 series.doubt(
                     self._newest_ms, now_ms if told_ms is None else max(now_ms, min(told_ms, now_ms + _CLOCKS_MS))

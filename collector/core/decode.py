@@ -203,6 +203,29 @@ class RestBook(msgspec.Struct, gc=False):
     T: Stamp | None = None
 
 
+class _RestAggTrade(msgspec.Struct, gc=False):
+    """A row of REST aggTrades."""
+
+    a: Id
+    p: str
+    q: str
+    f: Id
+    l: Id  # noqa: E741  the exchange's name
+    T: Stamp
+    m: bool
+    nq: str | None = None
+
+
+class _RestTrade(msgspec.Struct, gc=False, rename="camel"):
+    """A row of REST trades or historicalTrades."""
+
+    id: Id
+    price: str
+    qty: str
+    time: Stamp
+    is_buyer_maker: bool
+
+
 class _EventType(msgspec.Struct):
     e: str | None = None
 
@@ -224,6 +247,9 @@ _BY_EVENT_TYPE: dict[str, msgspec.json.Decoder[Message]] = {
 _BOOK_TICKER = _BY_EVENT_TYPE["bookTicker"]
 _EVENT_TYPE = msgspec.json.Decoder(_EventType)
 _REST_BOOK = msgspec.json.Decoder(RestBook)
+_ROWS = msgspec.json.Decoder(list[msgspec.Raw])
+_REST_AGG_TRADE = msgspec.json.Decoder(_RestAggTrade)
+_REST_TRADE = msgspec.json.Decoder(_RestTrade)
 _DEPTH_UPDATE = msgspec.json.Decoder(DepthUpdate)
 _WRAPPED = msgspec.json.Decoder(_Wrapped)
 _WRAPPED_HEAD = '{"stream":'
@@ -297,6 +323,36 @@ def decode_rest_book(text: bytes) -> RestBook:
     """
     try:
         return _REST_BOOK.decode(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Undecodable(str(error)) from error
+
+
+def rest_rows(body: bytes | msgspec.Raw) -> list[msgspec.Raw]:
+    """The rows of a REST answer, each as received.
+
+    Raises:
+        Undecodable: it is no JSON list.
+    """
+    try:
+        return _ROWS.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Undecodable(str(error)) from error
+
+
+def decode_rest_trade(channel: str, symbol: str, row: bytes | msgspec.Raw) -> AggTrade | Trade:
+    """A row of REST aggTrades (channel `trades`) or historicalTrades (`raw_trades`) as the message of a stream.
+
+    REST does not say when it sent a trade; that is then the trade's own time.
+
+    Raises:
+        Undecodable: a field is missing or of the wrong type.
+    """
+    try:
+        if channel == "trades":
+            agg = _REST_AGG_TRADE.decode(row)
+            return AggTrade(agg.T, symbol, agg.a, agg.p, agg.q, agg.f, agg.l, agg.T, agg.m, agg.nq)
+        one = _REST_TRADE.decode(row)
+        return Trade(one.time, symbol, one.id, one.price, one.qty, one.time, one.is_buyer_maker)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Undecodable(str(error)) from error
 

@@ -14,3 +14,4 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     connection: int
     message: Any
     text: str | bytes
+    source: str = "ws"

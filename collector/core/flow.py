@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,7 @@ class EpochFlow:
         valid: the depth row's flag: in step, connected, no open gap, and fresh.
         event_ms: the newest time that the last messages of the streams bore, by the exchange's clock; None before any.
         mark: the newest mark price, from whatever epoch; None before the first, or where it is not collected.
+        trades_stream: where the trades come from: `trades`, or `raw_trades` where those are not collected.
         in_gap: streams that may lack something of this epoch, as known at T: those with an open gap, those that a gap
             touched in it, and those that were not connected yet. Names as in table `gaps`.
     """
@@ -117,6 +118,21 @@ class EpochFlow:
     mark: Mark | None
     liquidations: Liquidations
     in_gap: frozenset[str]
+    trades_stream: str = "trades"
+
+
+@runtime_checkable
+class Listener(Protocol):
+    """A consumer that also takes inputs."""
+
+    def hear(self, happened: object) -> None:
+        """Takes an input that reached the market between two epochs; what means nothing to it is passed over."""
+        ...
+
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of the bars whose past it lacks."""
+        ...
 
 
 class EpochConsumer(Protocol):
@@ -133,9 +149,7 @@ Columns = TypeVar("Columns", Trades, Quotes, Liquidations)
 class FlowPieces:
     """Collects settled batches, and makes the columns of an epoch of them."""
 
-    def __init__(self, trades_table: str) -> None:
-        """`trades_table` says where trades are taken from: `trades`, or `raw_trades` where those are not collected."""
-        self._trades_table = trades_table
+    def __init__(self) -> None:
         self._batches: list[Batch] = []
         self._mark: Mark | None = None
 
@@ -144,16 +158,16 @@ class FlowPieces:
         if batch.table in TABLES:
             self._batches.append(batch)
 
-    def take(self) -> tuple[Trades, Quotes, Mark | None, Liquidations]:
-        """Everything since the last call, and the newest mark price."""
+    def take(self, trades_table: str) -> tuple[Trades, Quotes, Mark | None, Liquidations]:
+        """Everything since the last call, with trades from `trades_table`, and the newest mark price."""
         batches, self._batches = self._batches, []
         pieces: dict[str, list[Batch]] = {}
         for batch in batches:
             pieces.setdefault(batch.table, []).append(batch)
         for batch in pieces.get("mark_price", ())[-1:]:
             self._mark = _mark(batch.columns)
-        trades = pieces.get(self._trades_table, ())
-        made = _raw_trades if self._trades_table == "raw_trades" else _agg_trades
+        trades = pieces.get(trades_table, ())
+        made = _raw_trades if trades_table == "raw_trades" else _agg_trades
         return (
             _joined(Trades, [made(batch.columns) for batch in trades]),
             _joined(Quotes, [_quotes(batch.columns) for batch in pieces.get("book_ticker", ())]),

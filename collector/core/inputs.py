@@ -9,17 +9,19 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from collector.core.gaps import Gap
+from collector.core.gaps import Gap, Unfilled
 from collector.core.sequencer import Position
 
 
 class Resume(msgspec.Struct):
-    """What a market remembers across sessions: how far each stream got, open gaps, and the last epoch written."""
+    """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
+    by REST, and the last epoch written."""
 
     positions: dict[str, Position] = {}
     open_gaps: dict[str, Gap] = {}
     last_epoch: int | None = None
     last_ns: int = 0
+    unfilled: list[Unfilled] = []
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
@@ -47,6 +49,8 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     ask_rounding: Literal["ceil", "floor"] = "ceil"
     book_grid_ms: int | None = None
     book_depth: int = 25
+    features: str = "none"
+    """Those that are computed, with commas."""
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
@@ -89,6 +93,23 @@ class Verbatim(msgspec.Struct, tag_field="event", tag="verbatim"):
 
     connection: int
     text: bytes
+
+
+class RestTrades(msgspec.Struct, tag_field="event", tag="rest_trades"):
+    """Trades that were fetched because a gap lacks them: rows of a REST answer, as received. `channel` is `trades`
+    (rows of aggTrades) or `raw_trades` (rows of trades or historicalTrades); those that no gap lacks count for nothing.
+    """
+
+    channel: str
+    rows: msgspec.Raw
+
+
+class HealingEnded(msgspec.Struct, tag_field="event", tag="healing_ended"):
+    """Nothing will fill a gap any more, for a reason that people want to know."""
+
+    channel: str
+    gap_id: str
+    reason: str
 
 
 class Refused(msgspec.Struct, tag_field="event", tag="refused"):
@@ -148,6 +169,34 @@ class UnifiedTrades(msgspec.Struct, tag_field="event", tag="unified_trades"):
     trades: list[UnifiedTrade]
 
 
+class Kline(msgspec.Struct, array_like=True, frozen=True):
+    """A bar that is over, as REST tells it; `buy_volume` is what takers bought, `trades` counts."""
+
+    open_time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    buy_volume: float
+    buy_quote_volume: float
+    trades: int
+
+
+class History(msgspec.Struct, tag_field="event", tag="history"):
+    """Bars of the time before, oldest first, that features start from. `interval` as in `1m`."""
+
+    interval: str
+    klines: list[Kline]
+
+
+class AvwapAnchor(msgspec.Struct, tag_field="event", tag="avwap_anchor"):
+    """Where the anchored VWAP starts: `manual`: now; `auto`: at the start of each quarter of an hour."""
+
+    mode: Literal["auto", "manual"]
+
+
 CollectorInput: TypeAlias = (
     SessionStarted
     | SessionStopped
@@ -156,12 +205,16 @@ CollectorInput: TypeAlias = (
     | AnchorRequested
     | AnchorArrived
     | Verbatim
+    | RestTrades
+    | HealingEnded
     | Refused
     | Polled
     | Tick
     | Note
     | UnifiedBook
     | UnifiedTrades
+    | History
+    | AvwapAnchor
 )
 
 encode_input = msgspec.json.Encoder().encode

@@ -7,24 +7,29 @@ import msgspec
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
 from collector.core.buckets import Grid
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
 from collector.core.derived import epoch_consumers, trades_stream
 from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
-from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces
-from collector.core.gaps import Gap, GapLedger
+from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
+from collector.core.gaps import Gap, GapLedger, Unfilled
 from collector.core.grid import BookGrid
+from collector.core.history import history_batch, history_detail
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
+    AvwapAnchor,
     Closed,
     CollectorInput,
+    HealingEnded,
+    History,
     Note,
     Opened,
     Polled,
     Refused,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -35,6 +40,9 @@ from collector.core.polls import Polls
 from collector.core.records import Records, rows_batch
 from collector.core.sequencer import Position, Sequencer
 from collector.core.tapes import KINDS, Tape, open_tape
+
+FETCHED_AFTERWARDS = ("trades", "raw_trades")
+"""Streams whose gaps may be filled by REST."""
 
 
 class Market:
@@ -58,7 +66,7 @@ class Market:
         self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
         self._last_epoch = resume.last_epoch
         self._records = Records()
-        self._ledger = GapLedger(resume.open_gaps)
+        self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
         self._request: AnchorArrived | None = None
         self._build(resume)
@@ -66,7 +74,7 @@ class Market:
         # only in the epoch that runs.
         self._unheard = {name for name in session.channels if not self._sequencers[name].position.recv_ns}
         self._new: set[str] = set()
-        self._flow = FlowPieces(trades_stream(session))
+        self._flow = FlowPieces()
         self._consumers: list[EpochConsumer] = []
         for consumer in epoch_consumers(session, self._records.tell):
             self.add_consumer(consumer)
@@ -131,6 +139,11 @@ class Market:
         """The streams with a gap that has not ended."""
         return frozenset(self._ledger.open_gaps)
 
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of the bars whose past features lack."""
+        return {length for one in self._consumers if isinstance(one, Listener) for length in one.wants_history}
+
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
         wanted = self._depth.wanted
@@ -145,6 +158,10 @@ class Market:
     def position(self, channel: str) -> int | None:
         """The last id taken of a channel; None before the first."""
         return self._sequencers[channel].position.last_id
+
+    def unfilled(self) -> list[Unfilled]:
+        """The gaps of trades that are over and that `RestTrades` may still fill, oldest first in each stream."""
+        return self._ledger.unfilled(FETCHED_AFTERWARDS)
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
@@ -180,27 +197,10 @@ class Market:
                 self._opened(recv_ns, connection, channels)
             case Closed(connection, channels, reason):
                 self._closed(recv_ns, connection, channels, reason)
-            case AnchorRequested():
-                self._depth.anchor_requested(recv_ns)
-            case AnchorArrived():
-                self._request = happened
             case Verbatim(connection, text):
                 self._verbatim(recv_ns, connection, text)
             case Refused():
-                self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
-                self._ledger.record(
-                    happened.stream,
-                    happened.reason,
-                    happened.from_id,
-                    happened.to_id,
-                    happened.from_ns,
-                    happened.to_ns,
-                    recv_ns,
-                )
-                if happened.stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
-                    self._depth.wanted = self._depth.wanted or "refused"
-            case Polled():
-                self._polls.take(recv_ns, happened, self.session.symbol)
+                self._refused(recv_ns, happened)
             case Note(kind, detail):
                 self._records.event(recv_ns, kind, detail=detail)
             case SessionStopped(reason):
@@ -208,6 +208,35 @@ class Market:
                 self._records.event(recv_ns, "session_stopped", detail=reason)
             case Tick() | SessionStarted():
                 pass
+            case _:
+                self._asked_for(recv_ns, happened)
+
+    def _asked_for(self, recv_ns: int, happened: CollectorInput) -> None:
+        """What somebody asked for: requests, and their answers."""
+        match happened:
+            case AnchorRequested():
+                self._depth.anchor_requested(recv_ns)
+            case AnchorArrived():
+                self._request = happened
+            case RestTrades(channel, rows):
+                self._fetched(recv_ns, channel, rows)
+            case HealingEnded(channel, gap_id, reason):
+                self._ledger.give_up(channel, gap_id)
+                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
+            case Polled():
+                self._polls.take(recv_ns, happened, self.session.symbol)
+            case History():
+                self._history(recv_ns, happened)
+            case AvwapAnchor():
+                self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
+                self._let_hear(happened)
+
+    def _refused(self, recv_ns: int, refused: Refused) -> None:
+        stream, reason = refused.stream, refused.reason
+        self._records.event(recv_ns, "refused", stream=stream, detail=reason)
+        self._ledger.record(stream, reason, refused.from_id, refused.to_id, refused.from_ns, refused.to_ns, recv_ns)
+        if stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
+            self._depth.wanted = self._depth.wanted or "refused"
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""
@@ -228,6 +257,7 @@ class Market:
             self._ledger.open_gaps,
             self._last_epoch,
             self._now_ns,
+            self.unfilled(),
         )
 
     def _settle(self) -> None:
@@ -247,6 +277,21 @@ class Market:
             self._records.quarantine(recv_ns, None, connection, str(error), text)
         else:
             self.message(recv_ns, message, text)
+
+    def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
+        tape = self._tapes[channel]
+        try:
+            rows = rest_rows(body)
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
+            return
+        for row in rows:
+            try:
+                message = decode_rest_trade(channel, self.session.symbol, row)
+            except Undecodable as error:
+                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
+            else:
+                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
@@ -308,6 +353,18 @@ class Market:
         self._ledger.touched.clear()
         self._new.clear()
 
+    def _history(self, recv_ns: int, history: History) -> None:
+        """Stores the klines too: with the event they say what features started from."""
+        if history.klines:
+            self._records.add(history_batch(recv_ns, history))
+        self._records.event(recv_ns, "history", stream="klines", detail=history_detail(history))
+        self._let_hear(history)
+
+    def _let_hear(self, happened: CollectorInput) -> None:
+        for consumer in self._consumers:
+            if isinstance(consumer, Listener):
+                consumer.hear(happened)
+
     def _check_book(self, at_ns: int) -> None:
         """Lets go of a book that shows itself to be wrong, and asks for more where its best is not known."""
         depth = self._depth
@@ -321,8 +378,9 @@ class Market:
     def _consume(self, epochs: range, now: Standing) -> None:
         """Hands each of `epochs` to the consumers; all that came meanwhile belongs to the first."""
         self._settle()
+        source = trades_stream(self.session.channels, self._unheard)
         for epoch in epochs:
-            trades, quotes, mark, liquidations = self._flow.take()
+            trades, quotes, mark, liquidations = self._flow.take(source)
             in_gap = {*self._ledger.open_gaps, *self._unheard}
             if epoch == epochs[0]:
                 in_gap |= {*self._ledger.touched.values(), *self._new}
@@ -337,6 +395,7 @@ class Market:
                 mark,
                 liquidations,
                 frozenset(in_gap),
+                source,
             )
             for consumer in self._consumers:
                 for batch in consumer.take(flow):

@@ -39,7 +39,7 @@ def _trade_columns(entries: Sequence[Entry], price: Decimals, quantity: Decimals
         "is_buyer_maker": [m.m for m in messages],
         "timestamp": [event_time_ms(m.T) for m in messages],
         "recv_ns": [entry.recv_ns for entry in entries],
-        "source": ["ws"] * len(entries),
+        "source": [entry.source for entry in entries],
     }
 
 
@@ -141,6 +141,14 @@ class Tape:
             if verdict is Verdict.LATE:
                 self._records.counts[f"{self._kind.table} late"] += 1
         self._pending.append(entry)
+
+    def fetched(self, entry: Entry) -> None:
+        """Takes one that was fetched afterwards, if a gap lacks it. How far the stream got does not change."""
+        ident = self._kind.ident(entry.message)
+        if self._ledger.fill(self._kind.table, ident, ident, entry.source):
+            self._pending.append(entry)
+        else:
+            self._records.counts[f"{self._kind.table} duplicates"] += 1
 
     def settle(self) -> None:
         """Parses what waits; a message with a bad number goes into quarantine and leaves a gap of its own id."""

@@ -14,8 +14,9 @@ from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
-from collector.sources.errors import FeedError, RestError
+from collector.sources.errors import FeedError, RestError, UnreachableError
 from collector.sources.following import Follower
+from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
 from collector.sources.markets import is_wildcard, of_shard
 from collector.sources.pacing import Backoff, ConnectLimiter
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.budget import Sleep
     from collector.sources.feed import FeedSink, Stream
+    from collector.sources.healing import HealingSink
     from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
-    from collector.sources.transport import Transport
+    from collector.sources.transport import RestResponse, Transport
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class BinanceFeed:
         sink: FeedSink,
         *,
         last_seen: LastSeen | None = None,
+        healing: HealingSink | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
@@ -70,6 +73,7 @@ class BinanceFeed:
             markets: what a person typed: ids, unified names, wildcards.
             streams: channels, such as `depth` and `aggTrade`.
             last_seen: where a stream stands by what was last received of it, to judge its silence sooner.
+            healing: knows the gaps that trades fetched by REST are to fill; None leaves them.
             on_progress: told (synced, of how many) when a market got its first snapshot.
 
         Raises:
@@ -95,6 +99,7 @@ class BinanceFeed:
         self._clock = clock
         self._sink = sink
         self._last_seen = last_seen
+        self._healing = healing
         self._on_progress = on_progress
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -132,11 +137,24 @@ class BinanceFeed:
             raise RuntimeError("the feed was not started")
         return self._anchors.request(symbol, reason)
 
+    async def klines(self, symbol: str, interval: str, limit: int) -> RestResponse:
+        """The newest `limit` klines of a market, within the weight budget.
+
+        Raises:
+            RestError: no answer, or a refusal.
+            RuntimeError: the feed was not started.
+        """
+        if self._transport is None:
+            raise RuntimeError("the feed was not started")
+        params = {"symbol": symbol, "interval": interval, "limit": limit}
+        return await self._transport.get("klines", params, weight=weight_of(self._exchange, "klines"))
+
     async def start(self) -> None:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.
 
         Raises:
-            FeedError: the exchange cannot be reached or refuses us; SymbolError when a market is unknown.
+            UnreachableError: the exchange does not answer; `start` may be called again.
+            FeedError: it refuses us, or is none; SymbolError when a market is unknown.
         """
         from collector.sources.transport import Transport  # brings ccxt in
 
@@ -197,9 +215,21 @@ class BinanceFeed:
                         self._settings.listing_interval_s,
                         "listing",
                         lambda: follower.look(transport, self._budget, self._sleep, self._rng),
+                        at_once=False,
                     )
                 )
             tasks.create_task(self._guard("anchors", anchors.run))
+            if self._healing is not None:
+                healer = Healer(
+                    self._exchange,
+                    transport,
+                    self._budget,
+                    self._healing,
+                    self._clock,
+                    sleep=self._sleep,
+                    rng=self._rng,
+                )
+                tasks.create_task(self._guard("healing", healer.run))
             tasks.create_task(self._every(check_s, "connections", self._check_connections))
             tasks.create_task(self._every(check_s, "silence", watch.check))
             tasks.create_task(
@@ -225,9 +255,9 @@ class BinanceFeed:
         except Exception as error:
             given = self._settings.spot_ws if self._exchange == "binance" else self._settings.futures_ws
             setting = "--url-root" if not given else "SPOT_WS" if self._exchange == "binance" else "FUTURES_WS"
-            raise FeedError(
-                f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL."
-            ) from error
+            # Who answers with a status is there, and means it.
+            kind = FeedError if getattr(error, "status", None) in range(400, 500) else UnreachableError
+            raise kind(f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL.") from error
 
     def _plan(self, transport: Transport) -> None:
         settings, symbols = self._settings, [market.symbol for market in self.markets]
@@ -309,8 +339,12 @@ class BinanceFeed:
             return
         self._sink.clock_measured(self._clock.now_ns(), best.offset_ns, best.round_trip_ns, best.samples)
 
-    async def _every(self, interval_s: float, name: str, step: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, interval_s: float, name: str, step: Callable[[], Awaitable[None]], *, at_once: bool = True
+    ) -> None:
         async def repeat() -> None:
+            if not at_once:
+                await self._sleep(interval_s)
             while True:
                 await step()
                 await self._sleep(interval_s)

@@ -9,9 +9,9 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.audit.gaps import Cover
 from collector.audit.healing import HEALED_BY, read_remaining, remaining
 from collector.audit.verify import verify_market
+from collector.core.ids import IdRanges
 from collector.core.sequencer import Position
 from collector.coverage import Coverage, Span, Statement, decode_statement
 from storage_backends.contract import put
@@ -24,7 +24,7 @@ from tests.core.exchange import SECOND, START_NS
 @given(RANGES, st.integers(0, 50), st.integers(0, 20))
 def test_what_is_missing_of_a_range(ranges: list[tuple[int, int]], start: int, length: int) -> None:
     held = {one for first, last in ranges for one in range(first, last + 1)}
-    missing = Cover(ranges).missing(start, start + length)
+    missing = IdRanges(ranges).missing(start, start + length)
     assert [one for first, last in missing for one in range(first, last + 1)] == sorted(
         set(range(start, start + length + 1)) - held
     )
@@ -34,7 +34,7 @@ def test_what_is_missing_of_a_range(ranges: list[tuple[int, int]], start: int, l
 @given(RANGES)
 def test_what_rows_prove_is_no_gap_and_the_rest_stays_one(ranges: list[tuple[int, int]]) -> None:
     held = {one for first, last in ranges for one in range(first, last + 1)}
-    (found,) = remaining([gap(from_id=5, to_id=14)], {"depth": Cover(ranges)})
+    (found,) = remaining([gap(from_id=5, to_id=14)], {"depth": IdRanges(ranges)})
     missing = sorted(set(range(5, 15)) - held)
     assert found.healed == (not missing)
     if missing:
@@ -67,7 +67,7 @@ def test_statements_do_not_count_where_the_backend_refused_rows() -> None:
 
 def test_gaps_that_are_open_or_have_no_ids_stay() -> None:
     for one in (gap(to_ns=None, to_id=None), gap(from_id=None, to_id=None), gap(healed=True)):
-        assert remaining([one], {"depth": Cover([(0, 100)])}, [said("a", (0, 100), stream="depth")]) == [one]
+        assert remaining([one], {"depth": IdRanges([(0, 100)])}, [said("a", (0, 100), stream="depth")]) == [one]
 
 
 def test_a_second_collector_fills_a_store(sample: Sample) -> None:

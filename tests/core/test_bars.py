@@ -58,7 +58,7 @@ class Made:
 
     def __init__(self, *intervals: str) -> None:
         self.events: list[tuple[int, str, str]] = []
-        self._bars = Bars(intervals, "trades", 1, lambda *event: self.events.append(event))
+        self._bars = Bars(intervals, 1, lambda *event: self.events.append(event))
         self._batches: list[Batch] = []
 
     def take(self, *flows: EpochFlow) -> None:

@@ -83,7 +83,7 @@ class Page:
     async def picture(self, path: Path) -> None:
         """Writes what is seen as PNG."""
         found = await self.call("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(found["data"]))
+        path.write_bytes(base64.b64decode(found["data"]))  # noqa: ASYNC240  a small file
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -99,7 +99,7 @@ class Page:
 
 
 @asynccontextmanager
-async def browse(url: str, folder: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+async def browse(url: str, folder: Path):  # type: ignore[no-untyped-def]
     """A page that shows `url`; `folder` holds the browser's files."""
     process = await asyncio.create_subprocess_exec(
         require_chromium(),

@@ -122,8 +122,8 @@ def test_polls_that_fit_are_let_through():
             Poll("book", 1, 1000),
             10,
             (
-                "--order-book-interval 1: 10 markets x weight 20 x 60 a minute = 12000, but of the 2400 that binanceusdm "
-                "grants a minute 1580 are left for it (1680 are used at most, snapshots need 100). "
+                "--order-book-interval 1: 10 markets x weight 20 x 60 a minute = 12000, but of the 2400 that "
+                "binanceusdm grants a minute 1580 are left for it (1680 are used at most, snapshots need 100). "
                 "Mend: at least 7.6 seconds, fewer levels or fewer markets."
             ),
         ),
