@@ -89,16 +89,21 @@ function cells(pen, row, best, buckets, sign, top, x, width, down) {
 }
 
 function hatch(pen, x, width, plot) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(x, plot.y, width, plot.height);
+  pen.clip();
   pen.fillStyle = "rgba(18, 21, 26, .55)";
   pen.fillRect(x, plot.y, width, plot.height);
   pen.strokeStyle = "rgba(200, 200, 210, .35)";
   pen.lineWidth = 1;
   pen.beginPath();
-  for (let y = plot.y; y < plot.y + plot.height; y += 8) {
-    pen.moveTo(x, y + Math.min(8, width));
-    pen.lineTo(x + width, y);
+  for (let y = plot.y; y < plot.y + plot.height + width; y += 8) {
+    pen.moveTo(x, y);
+    pen.lineTo(x + width, y - width);
   }
   pen.stroke();
+  pen.restore();
 }
 
 function line(pen, rows, across, down) {

@@ -143,6 +143,8 @@ function hear(told) {
   showMarket(state);
   if (stopped) status("stale", "the collector has stopped");
   if (state.epoch !== null) {
+    // Seconds that were not told here may be stored, with what was wrong with them.
+    if (view.last && state.epoch > view.last + 2) setTimeout(() => history(null), 2000);
     remember({ ...state, price: mid(state.best_bid, state.best_ask), step_pct: state.step });
   }
   paint();
@@ -199,7 +201,7 @@ async function poll() {
   const mine = (rows) => (rows ?? []).filter((row) => row.exchange === market.exchange && row.symbol === market.symbol);
   const [feature] = mine(features);
   if (feature) at("features").replaceChildren(table(Object.entries(feature)
-    .filter(([name]) => !["exchange", "symbol", "feature_set"].includes(name)).map(([name, value]) => [name, short(value, 6)])));
+    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).map(([name, value]) => [name, short(value, 6)])));
   const found = mine(bars);
   if (found.length) at("bars").replaceChildren(table(found.map((bar) => [bar.interval, `${short(bar.close)}  Δ ${short(bar.delta)}`])));
   if (state) showProcess(state);
