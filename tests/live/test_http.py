@@ -70,3 +70,21 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
     assert process.stop() == 0, process.output
     assert not Path(f"/proc/{second}").exists()
     check_promise(simulator, tmp_path, BTC)
+
+
+def test_a_collector_that_is_killed_takes_its_server_along(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    simulator = simulate("--symbols", "1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = live(simulator, tmp_path, "--http", f"127.0.0.1:{port}")
+    processes.append(process)
+    get(f"http://127.0.0.1:{port}", "/state")
+    server = child_of(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while Path(f"/proc/{server}/cmdline").exists() and Path(f"/proc/{server}/cmdline").read_bytes():
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.05)
