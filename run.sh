@@ -14,6 +14,14 @@ usage() {
 ./run.sh test [ARGS]       the whole suite (ARGS go to pytest)
 ./run.sh soak [ARGS]       the long fault tests
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
+./run.sh lock              make the locks of requirements anew from pyproject.toml
+
+./run.sh [OPTIONS]         the collector in a container that starts again by itself; the options of `collector run`
+./run.sh status            is it running, is it healthy, what does it use
+./run.sh logs [ARGS]       follow its lines (ARGS go to docker logs)
+./run.sh stop              store what was collected, and stop
+./run.sh exec COMMAND      another command of the collector in the running container: verify, gaps, stats, …
+                           docs/container.md lists the settings: DEPTH_COLLECTOR_NAME, DEPTH_COLLECTOR_MEMORY, DEPTH_COLLECTOR_DATA, …
 TEXT
 }
 
@@ -59,16 +67,16 @@ install() {
         fail "could not install '$*' into $venv; see the lines above"
 }
 
-command=${1:-help}
-[ $# -eq 0 ] || shift
+command=${1:-}
 case "$command" in
 setup) setup ;;
 demo)
     setup
-    exec "$python" -m collector demo "$@"
+    exec "$python" -m collector "$@"
     ;;
 test)
     setup
+    shift
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy"
@@ -77,16 +85,34 @@ test)
     ;;
 soak)
     setup
+    shift
     # The suite's guard against hanging tests would take an hour's work for one.
     exec "$python" -m pytest -m soak -o faulthandler_timeout=0 "$@"
     ;;
 local)
     setup
+    shift
     exec "$python" -m collector "$@"
     ;;
+lock)
+    base=$(find_python)
+    exec infra/lock.sh "$base"
+    ;;
 help | -h | --help) usage ;;
--*)
-    fail "the container is not part of this version yet; run the same options with ./run.sh local run $command $*"
+'' | -* | run | status | logs | stop | exec)
+    # shellcheck source=infra/container.sh
+    source infra/container.sh
+    case "$command" in
+    status | logs | stop | exec)
+        shift
+        "container_$command" "$@"
+        ;;
+    run)
+        shift
+        container_run "$@"
+        ;;
+    *) container_run "$@" ;;
+    esac
     ;;
 *)
     usage >&2

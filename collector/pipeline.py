@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from collector import health
 from collector.clock import Clock
 from collector.console import FEW, market_line, summary_line
 from collector.core.batch import Batch
@@ -212,6 +213,7 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._commit()
+            self._beat()
             for task in (*feeds, self._delivery, self._chores):
                 if task is not None and task.done():
                     self._ended(task)
@@ -285,6 +287,12 @@ class Pipeline:
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
+
+    def _beat(self) -> None:
+        if not self._settings.dry_run:
+            # A full disk is told of by the journal; where the file cannot be touched, its age tells.
+            with contextlib.suppress(OSError):
+                health.beat(self._settings.data_dir)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import check_wanted, config_option, retention_options, store_options
+from collector.commands.options import check_wanted, config_option, open_store, retention_options, store_options
 from collector.config import FiniteRange, setting
 from collector.settings import RunSettings
 from collector.sizes import Size
@@ -95,6 +95,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting(
     "--log-level", default="WARNING", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 )
+@click.option(
+    "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
+)
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -128,6 +131,7 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    check: bool,
 ) -> None:
     """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
 
@@ -169,6 +173,10 @@ def run(
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
+    if check:
+        open_store(settings.backend, data_dir, must_exist=False, file_format=sink_format).close()
+        click.echo("the settings are good")
+        return
     from collector.pipeline import Pipeline
 
     if not dry_run:
