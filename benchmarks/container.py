@@ -35,7 +35,8 @@ from markets import CPU_SHARE, REACH_LAG_MS, Child, stored
 
 from collector.simulator.instruments import simulated
 from storage_backends.interface import Backend
-from storage_backends.open import open_backend
+from storage_backends.open import open_store
+from storage_backends.settings import StoreSettings
 
 ROOT = Path(__file__).parents[1]
 NAME = f"collector-benchmark-{os.getpid()}"
@@ -180,7 +181,9 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
         time.sleep(max(0.0, began_s + seconds - time.monotonic()))
         cpu_percent = 100 * (container.cpu_s() - cpu_s) / (time.monotonic() - began_s)
         ended_ns, peak_mb = time.time_ns(), container.peak_mb()
-        rows = json.loads(docker("inspect", NAME))[0]
+        inspected = json.loads(docker("inspect", NAME))[0]
+        # The same image again, whatever became of the source meanwhile.
+        os.environ["DEPTH_COLLECTOR_IMAGE"] = inspected["Config"]["Image"]
         code, stop_s = container.stop()
         figures = stored(_open(backend, folder), began_ns, ended_ns)
         again_s = container.start(ready)
@@ -190,9 +193,9 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
             "markets": markets,
             "seconds": seconds,
             "backend": backend,
-            "image_mb": int(docker("image", "inspect", "--format", "{{.Size}}", rows["Image"])) / 1e6,
-            "user": rows["Config"]["User"],
-            "read_only": rows["HostConfig"]["ReadonlyRootfs"],
+            "image_mb": int(docker("image", "inspect", "--format", "{{.Size}}", inspected["Image"])) / 1e6,
+            "user": inspected["Config"]["User"],
+            "read_only": inspected["HostConfig"]["ReadonlyRootfs"],
             "start_s": start_s,
             "health": health,
             "cpu_percent": cpu_percent,
@@ -210,7 +213,15 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
 
 
 def _open(backend: str, folder: Path) -> Backend:
-    return open_backend(backend, data_dir=folder)
+    return open_store(
+        StoreSettings(
+            backend=backend,
+            data_dir=folder,
+            bigtable_project_id=os.environ.get("BIGTABLE_PROJECT_ID"),
+            bigtable_instance_id=os.environ.get("BIGTABLE_INSTANCE_ID"),
+            bigtable_emulator_host=os.environ.get("BIGTABLE_EMULATOR_HOST"),
+        )
+    )
 
 
 def _reasons(store: Backend) -> dict[str, int]:

@@ -127,6 +127,7 @@ async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
+    from storage_backends.settings import StoreSettings
 
     without_pandas()  # as the command does
     never_s = 1e9
@@ -139,8 +140,7 @@ async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
         interval_s=1,
         reference="best",
         stale_after_s=5.0,
-        backend="local",
-        data_dir=folder,
+        store=StoreSettings(data_dir=folder),
         raw=False,
         duration_s=None,
         flush_interval_s=300.0,

@@ -24,6 +24,7 @@ COMMANDS = (
     "verify",
     "book",
     "gaps",
+    "report",
     "stats",
     "compact",
     "journal",

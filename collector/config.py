@@ -22,10 +22,16 @@ PREFIX = "COLLECTOR_"
 KNOWN_NAMES = {
     "symbol": "SYMBOL",
     "backend": "DB_BACKEND",
+    "bigtable_project_id": "BIGTABLE_PROJECT_ID",
+    "bigtable_instance_id": "BIGTABLE_INSTANCE_ID",
+    "bigtable_emulator_host": "BIGTABLE_EMULATOR_HOST",
     "log_level": "LOG_LEVEL",
     "futures_ws": "FUTURES_WS",
     "spot_ws": "SPOT_WS",
     "depth_speed": "DEPTH_SPEED",
+    "record_enabled": "RECORD_ENABLED",
+    "record_dir": "RECORD_DIR",
+    "record_buffer_size": "RECORD_BUFFER_SIZE",
 }
 """Options that also have a name without prefix in the environment."""
 

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from collector.core.market import EpochRow
 
 FEW = 4
 """Up to so many markets have a line each; more share one."""
+
+
+class Console:
+    """Prints each epoch once, through `say`."""
+
+    def __init__(self, say: Callable[[str], object]) -> None:
+        self._say = say
+        self._shown_epoch = 0
+        self._frames = 0
+
+    def show(self, live: Sequence[tuple[str, EpochRow | None]], frames: int, now_ns: int) -> None:
+        """One second: the newest epoch of every market by name, and the frames received since the start."""
+        rows = [(name, row) for name, row in live if row is not None and row.epoch > self._shown_epoch]
+        if rows:
+            self._shown_epoch = max(row.epoch for _, row in rows)
+            if len(live) > FEW:
+                late_s = now_ns / 1e9 - self._shown_epoch
+                self._say(summary_line([row for _, row in rows], late_s, frames - self._frames))
+            else:
+                for name, row in rows:
+                    self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
+        self._frames = frames
 
 
 def market_line(name: str, row: EpochRow, late_s: float) -> str:

@@ -67,7 +67,7 @@ class Housekeeping:
     async def check(self) -> None:
         """One look: captures, the budget, and the hourly pass when it is due."""
         await self._trim_captures()
-        if self._settings.backend != "local":
+        if self._settings.store.backend != "local":
             return
         budget = self._settings.disk_budget_bytes
         used = await self._used_bytes() if budget is not None else 0
@@ -117,7 +117,7 @@ class Housekeeping:
         settings = self._settings
         if not (settings.compact or settings.retain_days or settings.disk_budget_bytes):
             return
-        arguments = ["compact", "--json", "--backend", settings.backend, "--data-dir", str(settings.data_dir)]
+        arguments = ["compact", "--json", "--backend", settings.store.backend, "--data-dir", str(settings.data_dir)]
         if not (merge and settings.compact):
             arguments += ["--before", _NEVER]
         if settings.retain_days is not None:

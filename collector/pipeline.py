@@ -9,7 +9,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,12 +18,14 @@ import msgspec
 
 from collector import health
 from collector.clock import Clock
-from collector.console import FEW, market_line, summary_line
+from collector.console import Console
+from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
+from collector.observers import Observers
 from collector.recorder import LiveMarket
 from collector.refusals import KEPT, Refusals
 from collector.settings import RunSettings
@@ -47,9 +49,16 @@ _GC_OBJECTS = 20_000
 class Pipeline:
     """A live run from start to exit code. `run` may be called once."""
 
-    def __init__(self, settings: RunSettings, clock: Clock, say: Callable[[str], None] = click.echo) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        clock: Clock,
+        say: Callable[[str], None] = click.echo,
+        consumers: Iterable[Consumer] = (),
+    ) -> None:
         self.venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
         """One an exchange, in the order of the settings."""
+        self._observers = Observers(settings, clock, self.venues, consumers)
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -67,8 +76,7 @@ class Pipeline:
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
-        self._frames = 0
-        self._shown_epoch = 0
+        self._console = Console(say)
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -88,6 +96,7 @@ class Pipeline:
                 return
             for venue in self.venues:
                 venue.begin(self._resumes(venue, resumes))
+            self._observers.begin()
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
@@ -118,15 +127,15 @@ class Pipeline:
         from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
         from storage_backends.errors import BackendError
-        from storage_backends.open import open_backend
+        from storage_backends.open import open_store
 
         try:
-            self._backend = open_backend(settings.backend, settings.data_dir, settings.sink_format)
+            self._backend = open_store(settings.store)
             self._backend.check()
         except ValueError as error:
-            raise ConfigurationError("--backend", settings.backend, str(error)) from error
+            raise ConfigurationError("--backend", settings.store.backend, str(error)) from error
         except BackendError as error:
-            raise ConfigurationError("--data-dir", settings.data_dir, f"cannot be written to: {error}") from error
+            raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
         try:
             self._journal = Journal.open(
                 settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
@@ -192,7 +201,7 @@ class Pipeline:
     def _announce(self) -> None:
         settings = self._settings
         count = sum(len(venue.markets) for venue in self.venues)
-        where = "nowhere (dry run)" if settings.dry_run else f"{settings.backend}, {settings.data_dir}"
+        where = "nowhere (dry run)" if settings.dry_run else f"{settings.store.backend}, {settings.store.place[1]}"
         what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
         self._say(f"collecting {what}; storing: {where}")
 
@@ -214,6 +223,9 @@ class Pipeline:
             self._tick()
             await self._commit()
             self._beat()
+            self._observers.second(
+                journal=self._journal, deliverer=self._deliverer, refusing=bool(self._refusals or self._kept)
+            )
             for task in (*feeds, self._delivery, self._chores):
                 if task is not None and task.done():
                     self._ended(task)
@@ -231,31 +243,21 @@ class Pipeline:
             for venue in self.venues:
                 venue.recorder.clock_row(now_ns, "step", step_ns, None, None)
             self._wall_step_ns = step_ns
-        self._show()
-
-    def _show(self) -> None:
-        live = [(live, live.market.latest) for venue in self.venues for live in venue.markets.values()]
-        rows = [(one.name, row) for one, row in live if row is not None and row.epoch > self._shown_epoch]
-        frames = sum(venue.recorder.frames for venue in self.venues)
-        if rows:
-            self._shown_epoch = max(row.epoch for _, row in rows)
-            now_ns = self._clock.now_ns()
-            if len(live) > FEW:
-                late_s = now_ns / 1e9 - self._shown_epoch
-                self._say(summary_line([row for _, row in rows], late_s, frames - self._frames))
-            else:
-                for name, row in rows:
-                    self._say(market_line(name, row, now_ns / 1e9 - row.epoch))
-        self._frames = frames
+        self._observers.epochs()
+        lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
+        self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
     async def _commit(self) -> None:
         """Puts every row since the last commit, and what each market remembers, into the journal at once."""
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
+        drained_ns = self._clock.now_ns()
         for venue in self.venues:
             for symbol, live in venue.markets.items():
                 market = Market(venue.exchange, symbol)
-                rows += [(market, batch) for batch in live.drain()]
+                drained = live.drain()
+                self._observers.drained(venue, symbol, drained)
+                rows += [(market, batch) for batch in drained]
                 states[market] = msgspec.json.encode(live.market.resume())
         journal = self._journal
         if journal is None:
@@ -282,6 +284,7 @@ class Pipeline:
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
         self._kept = []
+        self._observers.committed(drained_ns)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
@@ -354,6 +357,7 @@ class Pipeline:
         if feeds:
             await asyncio.wait(feeds, timeout=_FEED_STOP_S)
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
+        await self._observers.stop()
         try:
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
@@ -388,7 +392,7 @@ class Pipeline:
         except (BackendError, JournalError) as error:
             raise MachineFailed(str(error)) from error
         if done:
-            self._say(f"stopped; everything is stored in {self._settings.data_dir}")
+            self._say(f"stopped; everything is stored in {self._settings.store.place[1]}")
             return
         rows = sum(group.rows for group in self._journal.groups())
         rows += sum(plan.rows for plan in self._journal.open_plans())

@@ -46,7 +46,9 @@ class LiveMarket:
         self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
     ) -> None:
         self.name = name
-        self.clock_rows: list[Batch] = []
+        self.process_rows: list[Batch] = []
+        """Rows that tell of the process, such as `clock`: no replay gives them."""
+        self.on_message: Callable[[int, Message], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
         self._remembered = session.resume
@@ -69,6 +71,8 @@ class LiveMarket:
             self.market.message(recv_ns, message, text)
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
+        if self.on_message is not None:
+            self.on_message(recv_ns, message)
 
     def anchor(self, recv_ns: int, text: bytes) -> None:
         """Hands a snapshot to the market; what a capture line cannot hold goes there as `Verbatim`."""
@@ -106,8 +110,8 @@ class LiveMarket:
             self._drain()
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(self.market.resume().last_ns, error)
-        rows, self._rows = self.clock_rows + self._rows, []
-        self.clock_rows = []
+        rows, self._rows = self.process_rows + self._rows, []
+        self.process_rows = []
         return rows
 
     def close(self) -> None:
@@ -165,6 +169,8 @@ class Recorder:
         decode: Decoder = decode,
     ) -> None:
         self.frames = 0
+        self.clock_offset_ns: int | None = None
+        self.clock_measured_ns: int | None = None
         self._decode = decode
         self._markets = markets
         self._request_anchor = request_anchor
@@ -241,6 +247,7 @@ class Recorder:
         self._ask(symbol, live)
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
+        self.clock_offset_ns, self.clock_measured_ns = offset_ns, now_ns
         self.clock_row(now_ns, "offset", offset_ns, round_trip_ns, samples)
 
     def clock_row(self, now_ns: int, kind: str, offset_ns: int, round_trip_ns: int | None, samples: int | None) -> None:
@@ -254,7 +261,7 @@ class Recorder:
             "samples": [samples],
         }
         for live in self._markets.values():
-            live.clock_rows.append(Batch("clock", dict(columns)))
+            live.process_rows.append(Batch("clock", dict(columns)))
 
     def event(self, now_ns: int, symbol: str | None, kind: str, detail: str) -> None:
         if self._stopped:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from collector.sources.settings import FeedSettings
+from storage_backends.settings import StoreSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,21 +21,27 @@ class RunSettings:
     interval_s: int
     reference: str
     stale_after_s: float
-    backend: str
-    data_dir: Path
+    store: StoreSettings
     raw: bool
     duration_s: float | None
     flush_interval_s: float
     journal_max_bytes: int
-    sink_format: str = "parquet"
     max_batch_rows: int = 1_000_000
     compact: bool = True
     retain_days: int | None = None
     disk_budget_bytes: int | None = None
     raw_max_bytes: int | None = None
+    record_dir: Path | None = None
+    record_buffer_size: int = 100
+    webhook: str | None = None
     feed: FeedSettings
 
     @property
     def dry_run(self) -> bool:
         """Nothing is stored."""
-        return self.backend == "none"
+        return self.store.backend == "none"
+
+    @property
+    def data_dir(self) -> Path:
+        """Where journal and captures are, and with local files the tables."""
+        return self.store.data_dir

@@ -20,10 +20,12 @@ class StoreWriter:
     Where a file ends depends on the rows alone, so that writing the same rows again changes nothing in the store.
     """
 
-    def __init__(self, backend: Backend, writer: str) -> None:
+    def __init__(self, backend: Backend, writer: str, place: tuple[str, str]) -> None:
+        """`place`, a setting and its value, names the store in errors (`StoreSettings.place`)."""
         self.rows = 0
         self._backend = backend
         self._writer = writer
+        self._place = place
         self._waiting: dict[tuple[str, Market], list[tuple[Batch, bytes]]] = {}
         self._sizes: dict[tuple[str, Market], tuple[int, int]] = {}
 
@@ -62,7 +64,7 @@ class StoreWriter:
         except (StorageFailed, StorageFull) as error:
             raise MachineFailed(f"{table} of {market.exchange} {market.symbol} could not be stored: {error}") from error
         except PermanentBackendError as error:
-            raise ConfigurationError("--data-dir", "cannot take the rows", str(error)) from error
+            raise ConfigurationError(*self._place, f"cannot take the rows: {error}") from error
         except BackendError as error:
             raise MachineFailed(str(error)) from error
         self.rows += rows.num_rows

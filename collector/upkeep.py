@@ -143,7 +143,7 @@ class Upkeep:
                 self._report.used_bytes -= one.bytes
 
     def _record(self, deletion: Deletion) -> None:
-        writer = StoreWriter(self._backend, WRITER)
+        writer = StoreWriter(self._backend, WRITER, ("--data-dir", str(self._data_dir)))
         for market, batch in event_rows(deletion, self._clock.now_ns()):
             writer.add(*market, [batch])
         writer.flush()

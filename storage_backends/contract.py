@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ from storage_backends.schema import TABLES, bare
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    import pyarrow as pa
 
 MARKET = Market("binanceusdm", "BTCUSDT")
 OTHER = Market("binance", "ETHUSDT")
@@ -129,7 +129,8 @@ class BackendContract:
     @pytest.mark.parametrize("table", [table.name for table in TABLES.values() if table.prefer])
     def test_of_two_rows_with_one_key_the_preferred_counts(self, backend: Backend, table: str, swapped: bool) -> None:
         column, direction = TABLES[table].prefer[0]
-        values = (False, True) if column == "valid" else (time_ns(1.25), time_ns(1.5))
+        is_flag = pa.types.is_boolean(TABLES[table].schema.field(column).type)
+        values = (False, True) if is_flag else (time_ns(1.25), time_ns(1.5))
         wanted = values[direction == "descending"]
         writers = [WRITER, SECOND_WRITER]
         for value, writer in zip(values, reversed(writers) if swapped else writers, strict=True):

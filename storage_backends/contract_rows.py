@@ -40,7 +40,17 @@ def row(name: str, at: int, **changes: Any) -> dict[str, Any]:
     return values | changes
 
 
-_KEYS: dict[str, dict[str, Any]] = {"gaps": {"revision": 1}, "clock": {"sequence": 0}, "events": {"sequence": 0}}
+_KEYS: dict[str, dict[str, Any]] = {
+    "gaps": {"revision": 1},
+    "clock": {"sequence": 0},
+    "events": {"sequence": 0},
+    "partial_depth": {"levels": 20},
+    "polled_books": {"limit": 1000},
+    "bars": {"interval_ms": 60_000},
+    "klines": {"interval": "1m"},
+    "liquidations": {"side": "SELL"},
+    "multitick": {"tick": 10.0},
+}
 
 
 def rows(name: str, ats: Iterable[int], **changes: Any) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ _HEAD: Final = """\
 
 One row a key in a scan; in the files themselves a key may stand twice, see GUARANTEES.md. Beside these columns, folders
 give `exchange`, `symbol` and `date` (UTC, by the time of the table). *null* marks columns that may be. Made from
-`storage_backends/schema.py` by `python -m storage_backends.describe`.
+`storage_backends/schema` by `python -m storage_backends.describe`.
 """
 
 

@@ -1,9 +1,11 @@
-"""From a backend's name to the backend; imports only what that one needs."""
+"""From settings to the backend; imports only what that one needs."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from storage_backends.settings import StoreSettings
 
 if TYPE_CHECKING:
     from storage_backends.days import Days
@@ -14,24 +16,31 @@ FILE_FORMATS = ("parquet", "jsonl")
 _LATER = ("s3", "bigtable")
 
 
-def open_backend(name: str, data_dir: str | Path = "data", file_format: str = "parquet") -> Backend:
-    """Opens the backend `name`; `data_dir` is the folder of `local`. Touches nothing in the store yet.
-
-    `file_format`, one of `FILE_FORMATS`, is that of new files; all are read.
+def open_store(settings: StoreSettings) -> Backend:
+    """Opens the backend that `settings` names. Touches nothing in the store yet.
 
     Raises:
-        ValueError: no such backend; names the setting and the choices.
+        ValueError: no such backend, or a setting of it is missing; names the setting and the choices.
     """
+    name = settings.backend
     if name == "local":
         from storage_backends.local import LocalBackend
 
-        return LocalBackend(Path(data_dir).expanduser(), file_format)
+        return LocalBackend(settings.data_dir.expanduser(), settings.file_format)
     if name == "none":
         from storage_backends.none import NoneBackend
 
         return NoneBackend()
     problem = "is not available yet" if name in _LATER else "is not known"
     raise ValueError(f"backend {name!r} {problem}; set --backend (or DB_BACKEND) to {' or '.join(BACKENDS)}")
+
+
+def open_backend(name: str, data_dir: str | Path = "data", file_format: str = "parquet") -> Backend:
+    """`open_store` for a backend that needs to know a folder at most.
+
+    `file_format`, one of `FILE_FORMATS`, is that of new files; all are read. Raises what `open_store` raises.
+    """
+    return open_store(StoreSettings(backend=name, data_dir=Path(data_dir), file_format=file_format))
 
 
 def open_days(name: str, data_dir: str | Path = "data") -> Days | None:

@@ -20,6 +20,7 @@ from storage_backends.contract import got, put
 from storage_backends.contract_rows import rows
 from storage_backends.local_days import LocalDays
 from storage_backends.open import open_backend
+from storage_backends.settings import StoreSettings
 
 HOUR_S = 3600
 MIDNIGHT_NS = 1_721_347_200_000_000_000
@@ -36,8 +37,7 @@ def chosen(tmp_path: Path) -> RunSettings:
         interval_s=1,
         reference="best",
         stale_after_s=5,
-        backend="local",
-        data_dir=tmp_path,
+        store=StoreSettings(data_dir=tmp_path),
         raw=False,
         duration_s=None,
         flush_interval_s=300,
@@ -85,7 +85,7 @@ async def test_once_an_hour_days_are_merged(chosen: RunSettings, tmp_path: Path)
     assert house.said == []
 
 
-@pytest.mark.parametrize("changes", [{"compact": False}, {"backend": "none"}])
+@pytest.mark.parametrize("changes", [{"compact": False}, {"store": StoreSettings(backend="none")}])
 async def test_unless_that_is_not_wanted(chosen: RunSettings, tmp_path: Path, changes: dict[str, Any]) -> None:
     fill(tmp_path)
     house = House(replace(chosen, **changes))

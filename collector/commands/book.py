@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import msgspec
 
@@ -19,6 +17,7 @@ from collector.commands.options import (
 from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.times import Time, show_ns
+from storage_backends.settings import StoreSettings
 
 
 @click.command()
@@ -33,23 +32,22 @@ def book(
     symbol: tuple[str, ...],
     at_ns: int,
     depth: int,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Rebuilds the book as it was known at an instant: every diff received before it, none after.
 
     Levels beyond the known depth are left out. Exit code 1: no book was known then.
     """
-    store = open_store(backend, data_dir)
-    with store_errors():
-        markets = select_markets(store, exchange, symbol)
+    backend = open_store(store)
+    with store_errors(store):
+        markets = select_markets(backend, exchange, symbol)
         if len(markets) != 1:
             names = ", ".join(f"{market.exchange} {market.symbol}" for market in markets) or "none"
             raise ConfigurationError(
                 "--symbol", "is not one market", f"choose with --exchange and --symbol from: {names}"
             )
-        known = book_at(store, markets[0], at_ns)
+        known = book_at(backend, markets[0], at_ns)
     if known is None:
         click.echo(f"no book of {markets[0].exchange} {markets[0].symbol} was known at {show_ns(at_ns)}", err=True)
         raise click.exceptions.Exit(EXIT_BAD_NEWS)

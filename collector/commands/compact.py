@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from pathlib import Path
 
 import click
 import msgspec
@@ -12,6 +11,7 @@ from collector.clock import SystemClock
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.upkeep import Upkeep, UpkeepReport, today
+from storage_backends.settings import StoreSettings
 
 
 @click.command()
@@ -32,8 +32,7 @@ def compact(
     before: dt.datetime | None,
     retain_days: int | None,
     disk_budget: int | None,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -54,18 +53,18 @@ def compact(
     limit = date if before is None else before.date()
     if limit > date:
         raise ConfigurationError("--before", limit, f"is not over yet; the latest is today, {date} UTC")
-    store = open_store(backend, data_dir)
-    days = open_days(backend, data_dir)
+    backend = open_store(store)
+    days = open_days(store.backend, store.data_dir)
     if days is None:
-        raise ConfigurationError("--backend", backend, "keeps no files by day; compact is for local")
+        raise ConfigurationError("--backend", store.backend, "keeps no files by day; compact is for local")
 
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    with store_errors(), days.alone() as held:
+    with store_errors(store), days.alone() as held:
         if not held:
-            raise ConfigurationError("--data-dir", data_dir, "is being compacted by another process; wait for it")
-        upkeep = Upkeep(days, store, data_dir, clock, say, dry_run=dry_run)
+            raise ConfigurationError("--data-dir", store.data_dir, "is being compacted by another process; wait for it")
+        upkeep = Upkeep(days, backend, store.data_dir, clock, say, dry_run=dry_run)
         report = upkeep.run(limit, retain_days, disk_budget)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 
 import click
 
 from collector.clock import Clock, SystemClock
-from collector.commands.options import check_wanted, config_option
+from collector.commands.options import check_wanted, config_option, store_options
 from collector.commands.run import DEPTH_SPEEDS_MS, run
 from collector.config import FiniteRange, setting
 from collector.doctor.exchange import Examined, Wanted, examine
@@ -20,14 +19,13 @@ from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.markets import FUTURES
 from collector.sources.settings import FeedSettings
 from storage_backends.open import BACKENDS
+from storage_backends.settings import StoreSettings
 
 _AS_RUN = (
     "exchange",
     "symbol",
     "streams",
     "depth_speed",
-    "backend",
-    "data_dir",
     "journal_max_bytes",
     "url_root",
     "spot_ws",
@@ -38,6 +36,7 @@ _AS_RUN = (
 
 @click.command()
 @setting("--seconds", default=10.0, type=FiniteRange(1, 600), help="how long a stream may take to say something")
+@store_options
 @config_option
 @click.option("--json", "report_json", is_flag=True, help="one object: ok, and a list of checks")
 @click.pass_context
@@ -47,8 +46,7 @@ def doctor(
     symbol: tuple[str, ...],
     streams: str,
     depth_speed: str,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     journal_max_bytes: int,
     url_root: str | None,
     spot_ws: str | None,
@@ -68,20 +66,20 @@ def doctor(
             known = " and ".join(sorted(FUTURES))
             raise ConfigurationError("--exchange", one, f"doctor knows {known} only; try `run --dry-run` with this one")
     channels = check_wanted(exchange, symbol, streams)
-    if backend not in BACKENDS:
-        raise ConfigurationError("--backend", backend, f"choose one of {', '.join(BACKENDS)}")
+    if store.backend not in BACKENDS:
+        raise ConfigurationError("--backend", store.backend, f"choose one of {', '.join(BACKENDS)}")
     settings = FeedSettings(
         url_root=url_root, spot_ws=spot_ws, futures_ws=futures_ws, depth_speed_ms=DEPTH_SPEEDS_MS[depth_speed]
     )
     wanted = [Wanted(one, symbol, channels, settings) for one in dict.fromkeys(exchange)]
     clock = SystemClock()
-    machine = [check_space(data_dir, journal_max_bytes), check_disk_speed(data_dir, clock)]
+    machine = [check_space(store.data_dir, journal_max_bytes), check_disk_speed(store.data_dir, clock)]
     examined = asyncio.run(_examine(wanted, clock, seconds))
     checks: list[Check] = [
         check_wall_clock(clock),
         *machine,
         check_open_files(sum(one.connections for one in examined), sum(one.markets for one in examined)),
-        check_backend(backend, data_dir, clock),
+        check_backend(store, clock),
         *(check for one in examined for check in one.checks),
     ]
     if report_json:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import msgspec
 
@@ -17,6 +15,7 @@ from collector.commands.options import (
     store_options,
 )
 from collector.times import show_ns
+from storage_backends.settings import StoreSettings
 
 
 @click.command()
@@ -29,17 +28,16 @@ def gaps(
     exchange: tuple[str, ...],
     symbol: tuple[str, ...],
     stream: tuple[str, ...],
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Lists the stored gaps, each by its newest statement."""
-    store = open_store(backend, data_dir)
-    with store_errors():
+    backend = open_store(store)
+    with store_errors(store):
         found = [
             (market, gap)
-            for market in select_markets(store, exchange, symbol)
-            for gap in read_gaps(store, market)
+            for market in select_markets(backend, exchange, symbol)
+            for gap in read_gaps(backend, market)
             if not stream or gap.stream in stream
         ]
     if as_json:

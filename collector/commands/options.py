@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +17,32 @@ from collector.markets import exchange_symbol
 from collector.recorder import CHANNELS
 from collector.sizes import Size
 from storage_backends.interface import Backend, Market
+from storage_backends.settings import StoreSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def store_options(command: Command) -> Command:
-    """--backend and --data-dir, on every command that touches a store."""
-    command = setting(
-        "--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"
-    )(command)
-    return setting("--backend", default="local", help="where rows go: local (Parquet under --data-dir)")(command)
+STORE_SETTINGS = (
+    setting("--backend", default="local", help="where rows go: local (files under --data-dir) or bigtable"),
+    setting("--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"),
+    setting("--bigtable-project-id", default=None, help="Google Cloud project of --backend bigtable"),
+    setting("--bigtable-instance-id", default=None, help="Bigtable instance in that project"),
+    setting("--bigtable-emulator-host", default=None, help="HOST:PORT of a Bigtable emulator, instead of the cloud"),
+)
+"""Each names a field of `StoreSettings`."""
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--backend and what each backend needs to know; the command gets them as one `store: StoreSettings`."""
+
+    @wraps(command)
+    def with_store(*args: Any, **options: Any) -> Any:
+        chosen = {name: options.pop(name) for name in list(options) if name in StoreSettings.__slots__}
+        return command(*args, store=StoreSettings(**chosen), **options)
+
+    for option in reversed(STORE_SETTINGS):
+        option(with_store)
+    return with_store
 
 
 def market_options(command: Command) -> Command:
@@ -96,22 +113,22 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     return channels
 
 
-def open_store(backend: str, data_dir: Path, *, must_exist: bool = True, file_format: str = "parquet") -> Backend:
+def open_store(store: StoreSettings, *, must_exist: bool = True) -> Backend:
     """The backend that the options name.
 
     Raises:
         ConfigurationError: unknown backend, or nothing stored there although something must be.
     """
-    from storage_backends.open import open_backend
+    from storage_backends import open as opening
 
-    if must_exist and backend == "local" and not data_dir.is_dir():
+    if must_exist and store.backend == "local" and not store.data_dir.is_dir():
         raise ConfigurationError(
-            "--data-dir", data_dir, "does not exist; name the folder that `collector run` wrote to"
+            "--data-dir", store.data_dir, "does not exist; name the folder that `collector run` wrote to"
         )
     try:
-        return open_backend(backend, data_dir, file_format)
+        return opening.open_store(store)
     except ValueError as error:
-        raise ConfigurationError("--backend", backend, str(error)) from error
+        raise ConfigurationError("--backend", store.backend, str(error)) from error
 
 
 def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[str, ...]) -> list[Market]:
@@ -139,7 +156,7 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
 
 
 @contextmanager
-def store_errors() -> Iterator[None]:
+def store_errors(store: StoreSettings) -> Iterator[None]:
     """Turns what a backend raises while it is read into one line for people."""
     from storage_backends.errors import BackendError, StorageFailed
 
@@ -148,4 +165,4 @@ def store_errors() -> Iterator[None]:
     except StorageFailed as error:
         raise MachineFailed(str(error)) from error
     except BackendError as error:
-        raise ConfigurationError("--data-dir", "cannot be read", str(error)) from error
+        raise ConfigurationError(*store.place, f"cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace as changed
 from pathlib import Path
 
 import click
@@ -18,6 +19,7 @@ from collector.replay import Progress, Replay
 from collector.sources.capture import CaptureError
 from collector.store import StoreWriter
 from storage_backends.open import FILE_FORMATS
+from storage_backends.settings import StoreSettings
 
 _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 
@@ -48,8 +50,7 @@ def replay(
     interval: int,
     ref: str,
     sink_format: str,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
@@ -72,9 +73,9 @@ def replay(
         if not file.is_file():
             raise ConfigurationError("FILE", file, "is not a file; give captures that `collector run --raw` wrote")
     without_pandas()
-    store = open_store(backend, data_dir, must_exist=False, file_format=sink_format)
+    backend = open_store(changed(store, file_format=sink_format), must_exist=False)
     counts: dict[str, dict[str, int]] = {}
-    with_rows = StoreWriter(store, "replay")
+    with_rows = StoreWriter(backend, "replay", store.place)
 
     def emit(venue: str, market: str, batches: list) -> None:  # type: ignore[type-arg]
         with_rows.add(venue, market, batches)
@@ -96,7 +97,7 @@ def replay(
         wanted = ", ".join(symbols) or "any market"
         raise ConfigurationError("--symbol", wanted, "is not in these captures")
     with_rows.flush()
-    store.close()
+    backend.close()
     used_s = time.process_time() - began
     market_s = (progress.last_ns - (progress.first_ns or 0)) / 1e9
     if as_json:
@@ -106,4 +107,4 @@ def replay(
     click.echo(err=True)
     for name, tables in counts.items():
         click.echo(f"{name}: " + ", ".join(f"{rows:,} {table}" for table, rows in sorted(tables.items())))
-    click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {data_dir}")
+    click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {store.place[1]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,10 +12,13 @@ import click
 from collector.clock import SystemClock
 from collector.commands.options import check_wanted, config_option, open_store, retention_options, store_options
 from collector.config import FiniteRange, setting
+from collector.consumers import Consumer, load_callback
+from collector.errors import ConfigurationError
 from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
+from storage_backends.settings import StoreSettings
 
 DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "none": None}
 
@@ -89,6 +93,13 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
+@setting("--callback", multiple=True, help="MODULE:FUNCTION, an `async def` that is told of what happens; repeatable")
+@setting(
+    "--record/--no-record", "record_enabled", default=False, help="also write events as JSON lines, for looking at"
+)
+@setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
+@setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
+@setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -108,8 +119,7 @@ def run(
     ref: str,
     streams: str,
     depth_speed: str,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     dry_run: bool,
     duration: float | None,
     raw: bool,
@@ -127,6 +137,11 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    callback: tuple[str, ...],
+    record_enabled: bool,
+    record_dir: Path | None,
+    record_buffer_size: int,
+    webhook: str | None,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -149,11 +164,9 @@ def run(
         interval_s=interval,
         reference=ref,
         stale_after_s=stale_after,
-        backend="none" if dry_run else backend,
-        data_dir=data_dir,
+        store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
-        sink_format=sink_format,
         flush_interval_s=flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
@@ -161,6 +174,9 @@ def run(
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
+        record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
+        record_buffer_size=record_buffer_size,
+        webhook=webhook,
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
@@ -173,8 +189,11 @@ def run(
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
+    if webhook is not None and not webhook.startswith(("http://", "https://")):
+        raise ConfigurationError("--webhook", "…", "must begin with http:// or https://")
+    consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     if check:
-        open_store(settings.backend, data_dir, must_exist=False, file_format=sink_format).close()
+        open_store(settings.store, must_exist=False).close()
         click.echo("the settings are good")
         return
     from collector.pipeline import Pipeline
@@ -183,4 +202,4 @@ def run(
         from collector.lean_pyarrow import without_pandas
 
         without_pandas()
-    asyncio.run(Pipeline(settings, SystemClock()).run())
+    asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())

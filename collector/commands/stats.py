@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 import msgspec
 
@@ -16,6 +14,7 @@ from collector.commands.options import (
     store_options,
 )
 from collector.times import show_ns
+from storage_backends.settings import StoreSettings
 
 
 @click.command()
@@ -23,14 +22,14 @@ from collector.times import show_ns
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="a list, one object a table and market")
-def stats(exchange: tuple[str, ...], symbol: tuple[str, ...], backend: str, data_dir: Path, as_json: bool) -> None:
+def stats(exchange: tuple[str, ...], symbol: tuple[str, ...], store: StoreSettings, as_json: bool) -> None:
     """Rows, files, bytes and time span of every table."""
-    store = open_store(backend, data_dir)
-    with store_errors():
+    backend = open_store(store)
+    with store_errors(store):
         found = [
-            (market, table, store.stats(table, market))
-            for market in select_markets(store, exchange, symbol)
-            for table in store.tables(market)
+            (market, table, backend.stats(table, market))
+            for market in select_markets(backend, exchange, symbol)
+            for table in backend.tables(market)
         ]
     if as_json:
         rows = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 import msgspec
@@ -19,6 +18,7 @@ from collector.commands.options import (
 )
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.times import Time
+from storage_backends.settings import StoreSettings
 
 
 @click.command()
@@ -33,8 +33,7 @@ def verify(
     symbol: tuple[str, ...],
     start_ns: int | None,
     end_ns: int | None,
-    backend: str,
-    data_dir: Path,
+    store: StoreSettings,
     as_json: bool,
 ) -> None:
     """Audits a store: id chains, gaps, one row an epoch, anchors and book_ticker against rebuilt books.
@@ -44,15 +43,14 @@ def verify(
     """
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
-    store = open_store(backend, data_dir)
-    with store_errors():
-        markets = select_markets(store, exchange, symbol)
+    backend = open_store(store)
+    with store_errors(store):
+        markets = select_markets(backend, exchange, symbol)
         if not markets:
             raise ConfigurationError(
-                "--data-dir",
-                data_dir,
+                *store.place,
                 "holds no tables yet: a collector stores its first after --flush-interval (see `collector journal`), "
-                "or this is not the folder that `collector run` wrote to",
+                "or this is not where `collector run` wrote to",
             )
         reports = []
         for market in markets:
@@ -62,7 +60,7 @@ def verify(
                 if not as_json and sys.stderr.isatty():
                     click.echo(f"\r{name}: {diffs:,} diffs", nl=False, err=True)
 
-            reports.append(verify_market(store, market, start_ns, end_ns, show))
+            reports.append(verify_market(backend, market, start_ns, end_ns, show))
     good = not any(report.problems for report in reports)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode({"ok": good, "markets": reports}), indent=2))

@@ -127,6 +127,17 @@ class Market:
         """Whether the book follows the exchange's."""
         return self._depth.book is not None
 
+    @property
+    def known_to_its_best(self) -> bool:
+        """Whether the book's best prices lie within what an anchor covered; False without a book."""
+        book = self._depth.book
+        return book is not None and book.known_to_its_best
+
+    @property
+    def open_gaps(self) -> frozenset[str]:
+        """The streams with a gap that has not ended."""
+        return frozenset(self._ledger.open_gaps)
+
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
         wanted = self._depth.wanted

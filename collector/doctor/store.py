@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,19 +18,20 @@ if TYPE_CHECKING:
 
     from collector.clock import Clock
     from storage_backends.interface import Backend
+    from storage_backends.settings import StoreSettings
 
 _WRITER = "doctor"
 _ROWS = 3
 
 
-def check_backend(name: str, data_dir: Path, clock: Clock) -> Check:
+def check_backend(store: StoreSettings, clock: Clock) -> Check:
     """Writes rows twice, as a retry would, reads them once, and deletes them."""
-    title = f"backend {name}"
-    if name == "none":
+    title = f"backend {store.backend}"
+    if store.backend == "none":
         return Check(title, "ok", "nothing is stored in a dry run")
     start_ns = clock.now_ns()
     try:
-        with _scratch(name, data_dir) as backend:
+        with _scratch(store) as backend:
             wrong = _round_trip(backend, start_ns)
     except (BackendError, OSError) as error:
         return Check(title, "FAIL", str(error), "mend what is named; rows would wait in the journal meanwhile")
@@ -40,13 +42,13 @@ def check_backend(name: str, data_dir: Path, clock: Clock) -> Check:
 
 
 @contextmanager
-def _scratch(name: str, data_dir: Path) -> Iterator[Backend]:
+def _scratch(store: StoreSettings) -> Iterator[Backend]:
     """A backend in a place of its own beside the real tables; the place is gone afterwards."""
-    from storage_backends.open import open_backend
+    from storage_backends.open import open_store
 
-    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(data_dir)))
+    folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(store.data_dir)))
     try:
-        backend = open_backend(name, data_dir=folder)
+        backend = open_store(replace(store, data_dir=folder))
         try:
             backend.check()
             yield backend

@@ -151,6 +151,11 @@ class Journal:
         # The deliverer does this in good time; here it bounds the log when a backend keeps the deliverer waiting.
         self._db.checkpoint(over_bytes=self.reserve_bytes)
 
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the bodies that it holds now, which `max_bytes` bounds. From any thread."""
+        return self._bytes
+
     def states(self) -> dict[Market, bytes]:
         """The last committed state of each market."""
         return {Market(*key): body for *key, body in self._db.read("SELECT exchange, symbol, body FROM state")}

@@ -35,7 +35,7 @@ class Sample:
         self.received: list[tuple[int, int]] = []
         core = Core(START_NS, SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, channels=CHANNELS))
         store = open_local(folder)
-        writer = StoreWriter(store, "test")
+        writer = StoreWriter(store, "test", ("--data-dir", "here"))
         self._core = core
         self._give(START_NS, Opened(1, list(CHANNELS)))
         for tick in range(seconds * 10):

@@ -165,7 +165,7 @@ def test_a_real_capture_verifies(tmp_path: Path) -> None:
     if not file.is_file():
         pytest.skip(f"no captures in {CAPTURES}; set CAPTURE_DIR")
     store = open_local(tmp_path)
-    writer = StoreWriter(store, "test")
+    writer = StoreWriter(store, "test", ("--data-dir", "here"))
     template = SessionStarted(exchange="binanceusdm", symbol="", futures=True)
     Replay(template, (), writer.add).run([file])
     writer.flush()

@@ -20,6 +20,7 @@ from collector.doctor.machine import check_disk_speed, check_open_files, check_s
 from collector.doctor.report import Check, as_json, as_table, good
 from collector.doctor.store import check_backend
 from storage_backends.local import LocalBackend
+from storage_backends.settings import StoreSettings
 from tests.live.harness import Simulator
 
 Doctor = Callable[..., tuple[int, dict[str, dict[str, Any]]]]
@@ -225,13 +226,13 @@ def test_open_files(monkeypatch: pytest.MonkeyPatch, soft: int, level: str) -> N
 
 def test_a_backend_that_forgets_or_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock: Clock = SystemClock()
-    assert check_backend("local", tmp_path / "data", clock).level == "ok"
-    assert check_backend("none", tmp_path, clock).level == "ok"
+    assert check_backend(StoreSettings(data_dir=tmp_path / "data"), clock).level == "ok"
+    assert check_backend(StoreSettings(backend="none", data_dir=tmp_path), clock).level == "ok"
     with monkeypatch.context() as patch:
         patch.setattr(LocalBackend, "_scan", lambda *_: iter(()))
-        assert check_backend("local", tmp_path, clock).level == "FAIL"
+        assert check_backend(StoreSettings(data_dir=tmp_path), clock).level == "FAIL"
     (tmp_path / "file").write_text("in the way")
-    assert check_backend("local", tmp_path / "file", clock).level == "FAIL"
+    assert check_backend(StoreSettings(data_dir=tmp_path / "file"), clock).level == "FAIL"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

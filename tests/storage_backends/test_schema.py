@@ -19,8 +19,28 @@ COLUMNS = {
     "trades": "agg_trade_id first_id last_id price quantity normal_quantity is_buyer_maker timestamp recv_ns source",
     "raw_trades": "trade_id price quantity is_buyer_maker timestamp order_type recv_ns source venue_id",
     "book_ticker": "update_id bid_price bid_quantity ask_price ask_quantity event_time transact_time recv_ns",
+    "mark_price": "event_time mark_price mark_average index_price settle_price funding_rate next_funding_time recv_ns",
+    "liquidations": "trade_time side event_time order_type time_in_force status quantity price average_price "
+    "last_quantity filled_quantity recv_ns",
+    "klines": "open_time interval event_time close_time open high low close volume quote_volume taker_buy_volume "
+    "taker_buy_quote_volume trades first_id last_id closed recv_ns source",
+    "partial_depth": "last_update_id levels bid_price bid_quantity ask_price ask_quantity event_time transact_time "
+    "recv_ns",
+    "polled_books": "last_update_id limit bid_price bid_quantity ask_price ask_quantity event_time transact_time "
+    "request_ns recv_ns",
+    "open_interest": "timestamp open_interest request_ns recv_ns",
+    "funding": "funding_time funding_rate mark_price recv_ns",
+    "bars": "open_time interval_ms interval open high low close volume quote_volume buy_volume sell_volume delta "
+    "trades empty late_trades complete recv_ns",
+    "books": "timestamp best_bid_price best_ask_price mid_price spread bid_volume_top ask_volume_top volume_imbalance "
+    "bid_price bid_quantity ask_price ask_quantity depth grid_ms last_update_id recv_ns valid",
+    "multitick": "epoch tick best_bid best_ask spread spread_pct bid_price bid_quantity bid_cum_quantity "
+    "bid_cum_notional ask_price ask_quantity ask_cum_quantity ask_cum_notional imbalance depth_ratio bid_coverage "
+    "ask_coverage num_levels ask_rounding recv_ns valid",
     "gaps": "gap_id revision stream reason from_id to_id from_ns to_ns detected_ns healed healed_by",
     "clock": "time_ns sequence kind offset_ns round_trip_ns samples",
+    "quality": "epoch ok grade reasons lag_p50_ms lag_p95_ms lag_p99_ms late_ms clock_offset_ms journal_lag_ms "
+    "backend_lag_ms",
     "events": "time_ns sequence kind stream connection detail text",
 }
 

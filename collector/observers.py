@@ -1,0 +1,104 @@
+"""Everything that looks on while a run collects, and may not hold it up: quality, callbacks, recording, webhook."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from collector.consumers import Consumer, Hub
+from collector.watch import Change, Watch
+from storage_backends.interface import Market
+
+if TYPE_CHECKING:
+    from collector.clock import Clock
+    from collector.core.batch import Batch
+    from collector.journal.deliverer import Deliverer
+    from collector.journal.journal import Journal
+    from collector.recording import EventRecorder
+    from collector.settings import RunSettings
+    from collector.venue import Venue
+    from collector.webhook import Webhook
+
+
+class Observers:
+    """One for a run. The pipeline tells it what happened; every call returns at once and never raises.
+
+    Attributes:
+        watch: quality and lags of every market.
+    """
+
+    def __init__(
+        self, settings: RunSettings, clock: Clock, venues: Sequence[Venue], consumers: Iterable[Consumer] = ()
+    ) -> None:
+        data_dir = None if settings.dry_run else settings.store.data_dir
+        self.watch = Watch(venues, clock, data_dir, self._quality_changed)
+        self._clock = clock
+        self._venues = venues
+        self._drained_ns = clock.now_ns()
+        self._told_epoch = 0
+        self._recording: EventRecorder | None = None
+        self._webhook: Webhook | None = None
+        self._posting: asyncio.Task[None] | None = None
+        every = list(consumers)
+        if settings.record_dir is not None:
+            from collector.recording import EventRecorder
+
+            self._recording = EventRecorder(settings.record_dir, clock.now_ns(), settings.record_buffer_size)
+            every.append(Consumer(self._recording, name="recording"))
+        if settings.webhook is not None:
+            from collector.webhook import Webhook
+
+            self._webhook = Webhook(settings.webhook)
+        self._hub = Hub(every)
+
+    def begin(self) -> None:
+        """The markets are there. From the event loop."""
+        self._hub.start()
+        for venue in self._venues:
+            for symbol, live in venue.markets.items():
+                if self._hub.wants(live.market.session.channels):
+                    market = Market(venue.exchange, symbol)
+                    live.on_message = partial(self._hub.message, market=market)
+        if self._webhook is not None:
+            self._posting = asyncio.create_task(self._webhook.run(), name="webhook")
+
+    def epochs(self) -> None:
+        """A second is over: tells of each market's newest epoch, once."""
+        last = self._told_epoch
+        for venue in self._venues:
+            for symbol, live in venue.markets.items():
+                row = live.market.latest
+                if row is not None and row.epoch > last:
+                    self._told_epoch = max(self._told_epoch, row.epoch)
+                    self._hub.publish("epoch", Market(venue.exchange, symbol), row.epoch * 1_000_000_000, row)
+
+    def drained(self, venue: Venue, symbol: str, batches: Sequence[Batch]) -> None:
+        """Rows were taken from a market, to be committed."""
+        self.watch.received(venue, symbol, batches)
+
+    def committed(self, drained_ns: int) -> None:
+        """Everything that was received up to `drained_ns` is on disk."""
+        self.watch.committed(self._drained_ns)
+        self._drained_ns = drained_ns
+
+    def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
+        """A second is over."""
+        self.watch.second(self._clock.now_ns(), journal=journal, deliverer=deliverer, refusing=refusing)
+
+    async def stop(self) -> None:
+        """Nothing more will come: rows of the last seconds are handed on, consumers may finish."""
+        self.watch.finish()
+        await asyncio.to_thread(self._hub.stop)
+        if self._recording is not None:
+            self._recording.close()
+        if self._posting is not None:
+            self._posting.cancel()
+            await asyncio.wait([self._posting])
+
+    def _quality_changed(self, changes: list[Change]) -> None:
+        for change in changes:
+            self._hub.publish("quality", change.market, change.epoch * 1_000_000_000, change.now)
+        if self._webhook is not None:
+            self._webhook.tell(changes)
