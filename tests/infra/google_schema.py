@@ -79,7 +79,9 @@ def _check(schema: Schema, path: str, body: dict[str, Any], structure: str, wron
         elif name not in _META and not name.startswith("__"):
             given.add(name)
             _inside(schema, path, name, value, known, wrong)
-    wrong += [f"{path}: {name} is missing" for name, (optional, _) in known.items() if not optional and name not in given]
+    wrong += [
+        f"{path}: {name} is missing" for name, (optional, _) in known.items() if not optional and name not in given
+    ]
 
 
 def _inside(
