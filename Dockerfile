@@ -48,14 +48,16 @@ RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\\]*\).*/\1/p' /src/requirements.lock >/sr
         --constraint /src/versions ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} torch==2.13.0 \
     && find /opt/venv/lib -type d \( -name tests -o -name test \) -not -path '*/torch/*' -prune -exec rm -rf {} +
 COPY training /app/training
+COPY infra/batch/export_and_train.sh /app/
 RUN python3 -m compileall -q -j 0 /opt/venv/lib /app
 
 FROM collector AS training
 COPY --from=training-build /opt/venv /opt/venv
 COPY --from=training-build /app /app
 HEALTHCHECK NONE
-ENTRYPOINT ["python3", "-m"]
-CMD ["training", "--help"]
+# A job names its program: `python3 -m training export …`, or /app/export_and_train.sh.
+ENTRYPOINT []
+CMD ["python3", "-m", "training", "--help"]
 
 # What a build without --target makes.
 FROM collector

@@ -14,7 +14,9 @@ usage() {
 ./run.sh test [ARGS]       the whole suite (ARGS go to pytest)
 ./run.sh soak [ARGS]       the long fault tests
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
-./run.sh lock              make the locks of requirements anew from pyproject.toml
+./run.sh lock [--check]    make the locks of requirements anew from pyproject.toml; or only say whether they are right
+./run.sh audit [FILE]      known faults of what is locked, and a list of it all (SBOM, CycloneDX) into FILE
+./run.sh infra-check       Terraform, cloud scripts and images against local stand-ins; minutes
 
 ./run.sh [OPTIONS]         the collector in a container that starts again by itself; the options of `collector run`
 ./run.sh status            is it running, is it healthy, what does it use
@@ -89,14 +91,25 @@ soak)
     # The suite's guard against hanging tests would take an hour's work for one.
     exec "$python" -m pytest -m soak -o faulthandler_timeout=0 "$@"
     ;;
+infra-check)
+    setup
+    shift
+    exec "$python" -m pytest tests/infra -m 'infra or not infra' -o faulthandler_timeout=0 "$@"
+    ;;
+audit)
+    setup
+    shift
+    exec infra/audit.sh "$python" "$@"
+    ;;
 local)
     setup
     shift
     exec "$python" -m collector "$@"
     ;;
 lock)
+    shift
     base=$(find_python)
-    exec infra/lock.sh "$base"
+    exec infra/lock.sh "$base" "$@"
     ;;
 help | -h | --help) usage ;;
 '' | -* | run | status | logs | stop | exec)

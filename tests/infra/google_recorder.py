@@ -44,11 +44,20 @@ class Recorder(ThreadingHTTPServer):
     def environment(self) -> dict[str, str]:
         """What sends gcloud here."""
         overrides = {f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}": f"{self.url}/{api}/" for api in APIS}
-        return {"CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true", **overrides}
+        return {
+            "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+            "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+            **overrides,
+        }
 
     def named(self, kind: str) -> set[str]:
         """Names of the resources of a kind: `instances`, `disks`, …"""
         return {path.rsplit("/", 1)[1] for path in self.resources if path.split("/")[-2] == kind}
+
+
+def _link(path: str) -> str:
+    """As Google gives it: gcloud takes such addresses apart, and then asks here all the same."""
+    return "https://www.googleapis.com" + path.replace("/compute/", "/compute/v1/", 1)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -106,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
             return resources[path]
         head, _, last = path.rpartition("/")
         if "/zones/" in path and head.endswith("/zones"):
-            return {"name": last, "status": "UP", "selfLink": f"{self.server.url}{path}"}
+            return {"name": last, "status": "UP", "selfLink": _link(path)}
         if "/aggregated/" in path:
             groups: dict[str, Any] = {}
             for one, body in resources.items():
@@ -126,15 +135,15 @@ class _Handler(BaseHTTPRequestHandler):
         name = next((query[one][0] for one in _ID_PARAMETERS if one in query), None)
         name = name or body.get("instanceId") or body.get("tableId") or body.get("accountId") or body.get("name")
         if path.startswith("/iam/") and path.endswith("/serviceAccounts"):
-            project = path.split("/projects/")[1].split("/")[0]
+            project = path.split("/projects/")[1].split("/", maxsplit=1)[0]
             name = f"{name}@{project}.iam.gserviceaccount.com"
         place = f"{path}/{name}"
         full = place.split("/", 3)[3] if not place.startswith("/compute/") else name
-        made = {**inner, "name": full, "selfLink": f"{self.server.url}{place}"}
+        made = {**inner, "name": full, "selfLink": _link(place)}
         if place.startswith("/compute/"):
             made |= {"creationTimestamp": f"2026-01-01T00:00:{self.server.made:02d}.000Z", "status": "RUNNING"}
             if "/zones/" in place:
-                made["zone"] = f"{self.server.url}{place.rsplit('/', 2)[0]}"
+                made["zone"] = _link(place.rsplit("/", 2)[0])
         if "serviceAccounts" in path:
             made["email"] = name
         self.server.resources[place] = made
@@ -162,15 +171,16 @@ class _Handler(BaseHTTPRequestHandler):
             "name": "operation-1",
             "status": "DONE",
             "progress": 100,
-            "operationType": "any",
-            "selfLink": f"{self.server.url}{scope}/operations/operation-1",
-            "targetLink": f"{self.server.url}{target}",
+            # What is deleted is not asked for afterwards.
+            "operationType": "delete" if self.command == "DELETE" else "any",
+            "selfLink": _link(f"{scope}/operations/operation-1"),
+            "targetLink": _link(target),
         }
         if "/operations/" in path:
             # What it was about is not remembered; gcloud asks for the target only after an insert.
             answer["targetLink"] = next(iter(reversed(self.server.resources.values())), {}).get("selfLink", "")
         if "/zones/" in path:
-            answer["zone"] = f"{self.server.url}{scope}"
+            answer["zone"] = _link(scope)
         if "/regions/" in path:
-            answer["region"] = f"{self.server.url}{scope}"
+            answer["region"] = _link(scope)
         return answer

@@ -132,6 +132,8 @@ def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, st
         stop.set()
         thread.join()
     assert len(ec2.describe_volumes(Filters=[{"Name": "tag:stack", "Values": ["depth-collector"]}])["Volumes"]) == 1
+    # moto takes the policy's "never without TLS" for "never".
+    s3.delete_bucket_policy(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="trades/a", Body=b"rows")
     refused = subprocess.run(["infra/aws/destroy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert refused.returncode == 2
