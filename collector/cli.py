@@ -29,6 +29,7 @@ COMMANDS = (
     "compact",
     "journal",
     "health",
+    "serve",
 )
 
 

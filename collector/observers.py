@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.consumers import Consumer, Hub
+from collector.state_writer import StateWriter
 from collector.watch import Change, Watch
 from storage_backends.interface import Market
 
@@ -37,10 +40,19 @@ class Observers:
         self._clock = clock
         self._venues = venues
         self._drained_ns = clock.now_ns()
+        self._store = settings.store
+        self._http = settings.http
+        self._passing: tempfile.TemporaryDirectory[str] | None = None
+        if data_dir is None and settings.http is not None:
+            self._passing = tempfile.TemporaryDirectory(prefix="collector-")
+        self._state_dir = data_dir if self._passing is None else Path(self._passing.name)
+        self._state: StateWriter | None = None
+        if self._state_dir is not None:
+            self._state = StateWriter(self._state_dir, settings.store.backend, clock.now_ns(), venues, self.watch)
         self._told_epoch = 0
         self._recording: EventRecorder | None = None
         self._webhook: Webhook | None = None
-        self._posting: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         every = list(consumers)
         if settings.record_dir is not None:
             from collector.recording import EventRecorder
@@ -62,7 +74,12 @@ class Observers:
                     market = Market(venue.exchange, symbol)
                     live.on_message = partial(self._hub.message, market=market)
         if self._webhook is not None:
-            self._posting = asyncio.create_task(self._webhook.run(), name="webhook")
+            self._tasks.append(asyncio.create_task(self._webhook.run(), name="webhook"))
+        if self._http is not None and self._state_dir is not None:
+            from collector.serve.child import keep_serving
+
+            serving = keep_serving(self._http, self._store, self._state_dir)
+            self._tasks.append(asyncio.create_task(serving, name="http"))
 
     def epochs(self) -> None:
         """A second is over: tells of each market's newest epoch, once."""
@@ -83,9 +100,13 @@ class Observers:
         self.watch.committed(self._drained_ns)
         self._drained_ns = drained_ns
 
-    def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
+    async def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
         """A second is over."""
-        self.watch.second(self._clock.now_ns(), journal=journal, deliverer=deliverer, refusing=refusing)
+        now_ns = self._clock.now_ns()
+        self.watch.second(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+        if self._state is not None:
+            state = self._state.state(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+            await asyncio.to_thread(self._state.write, state)
 
     async def stop(self) -> None:
         """Nothing more will come: rows of the last seconds are handed on, consumers may finish."""
@@ -93,9 +114,14 @@ class Observers:
         await asyncio.to_thread(self._hub.stop)
         if self._recording is not None:
             self._recording.close()
-        if self._posting is not None:
-            self._posting.cancel()
-            await asyncio.wait([self._posting])
+        if self._state is not None:
+            self._state.write(self._state.state(self._clock.now_ns(), stopping=True))
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._passing is not None:
+            self._passing.cleanup()
 
     def _quality_changed(self, changes: list[Change]) -> None:
         for change in changes:

@@ -223,7 +223,7 @@ class Pipeline:
             self._tick()
             await self._commit()
             self._beat()
-            self._observers.second(
+            await self._observers.second(
                 journal=self._journal, deliverer=self._deliverer, refusing=bool(self._refusals or self._kept)
             )
             for task in (*feeds, self._delivery, self._chores):

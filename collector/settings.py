@@ -34,6 +34,7 @@ class RunSettings:
     record_dir: Path | None = None
     record_buffer_size: int = 100
     webhook: str | None = None
+    http: str | None = None
     feed: FeedSettings
 
     @property

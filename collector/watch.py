@@ -111,7 +111,7 @@ class Watch:
 
     def received(self, venue: Venue, symbol: str, batches: Iterable[Batch]) -> None:
         """Takes the lags of rows that were drained from a market."""
-        market = self._of(Market(venue.exchange, symbol))
+        market = self.of(Market(venue.exchange, symbol))
         offset_ns = venue.recorder.clock_offset_ns or 0
         now_s = self._clock.now_ns() // SECOND_NS
         for batch in batches:
@@ -155,7 +155,7 @@ class Watch:
         for venue in self._venues:
             for symbol, live in venue.markets.items():
                 market = Market(venue.exchange, symbol)
-                watched = self._of(market)
+                watched = self.of(market)
                 lags = watched.socket.percentiles(epoch, 50, 95, 99)
                 offset_ms, age_s = _clock_of(venue, now_ns)
                 watched.had_book |= live.market.in_step
@@ -184,14 +184,15 @@ class Watch:
         """Hands on all rows that still wait."""
         for venue in self._venues:
             for symbol, live in venue.markets.items():
-                self._hand_on(live, self._of(Market(venue.exchange, symbol)))
+                self._hand_on(live, self.of(Market(venue.exchange, symbol)))
 
     def _hand_on(self, live: LiveMarket, watched: MarketWatch) -> None:
         if watched.rows:
             live.process_rows.append(rows_batch("quality", COLUMNS, watched.rows))
             watched.rows = []
 
-    def _of(self, market: Market) -> MarketWatch:
+    def of(self, market: Market) -> MarketWatch:
+        """What is known of a market."""
         watched = self.markets.get(market)
         if watched is None:
             watched = self.markets[market] = MarketWatch(self._clock.now_ns())

@@ -74,8 +74,8 @@ _environment() {
         AWS_CA_BUNDLE | AWS_CONFIG_FILE | AWS_SHARED_CREDENTIALS_FILE | AWS_WEB_IDENTITY_TOKEN_FILE)
             printf 'run.sh: %s is not passed on: it names a file of this machine\n' "$variable" >&2
             ;;
-        COLLECTOR_* | BIGTABLE_* | AWS_* | GOOGLE_* | GCP_* | SHARD_* | SYMBOL | DB_BACKEND | LOG_LEVEL | FUTURES_WS | \
-            SPOT_WS | DEPTH_SPEED | TZ | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
+        COLLECTOR_* | BIGTABLE_* | AWS_* | S3_* | GOOGLE_* | GCP_* | SHARD_* | RECORD_* | HTTP_HOST | HTTP_PORT | \
+            API_KEY | SYMBOL | DB_BACKEND | LOG_LEVEL | FUTURES_WS | SPOT_WS | DEPTH_SPEED | TZ | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
             settings+=(--env "$variable")
             ;;
         esac

@@ -14,6 +14,7 @@ from collector.commands.options import check_wanted, config_option, open_store, 
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.errors import ConfigurationError
+from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
@@ -100,6 +101,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
 @setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
 @setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
+@setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
@@ -142,6 +144,7 @@ def run(
     record_dir: Path | None,
     record_buffer_size: int,
     webhook: str | None,
+    http: str | None,
     url_root: str | None,
     spot_ws: str | None,
     futures_ws: str | None,
@@ -177,6 +180,7 @@ def run(
         record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
         record_buffer_size=record_buffer_size,
         webhook=webhook,
+        http=http,
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
@@ -191,6 +195,8 @@ def run(
     )
     if webhook is not None and not webhook.startswith(("http://", "https://")):
         raise ConfigurationError("--webhook", "…", "must begin with http:// or https://")
+    if http is not None:
+        check_address(http)
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     if check:
         open_store(settings.store, must_exist=False).close()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from collector.live_state import read_state
 from storage_backends.interface import Market
 from tests.live.harness import Process, Simulator, live
 from tests.live.invariant import check_promise
@@ -44,6 +45,11 @@ def test_a_lost_connection_is_bad_at_once_and_callbacks_hold_up_nothing(
     simulator.fault("rest:path=depth,status=503,n=3")  # so that the book stays away for a second at least
     simulator.fault("abort")
     time.sleep(4)
+    state = read_state(data)
+    assert state is not None
+    assert state.markets[0].grade == "bad"
+    assert state.frames > 100
+    assert state.journal_bytes is not None
     assert process.stop() == 0, process.output
     assert "the consumer signals:blocks got" in process.output
 
@@ -58,6 +64,10 @@ def test_a_lost_connection_is_bad_at_once_and_callbacks_hold_up_nothing(
     assert {f"after_{reason}" for reason in down["reasons"].split()} & set(found[-1]["reasons"].split())
     assert found[-1]["lag_p95_ms"] is not None
     assert found[-1]["journal_lag_ms"] < 30_000
+
+    last = read_state(data)
+    assert last is not None
+    assert last.stopping
 
     (recorded,) = seen.glob("binanceusdm-BTCUSDT_*.jsonl")
     kinds = {json.loads(line)["type"] for line in recorded.read_text().splitlines()}

@@ -1,0 +1,177 @@
+"""Questions to a store, each bounded in rows and time, answered with Arrow tables.
+
+Every question takes `stopped`, which is asked between batches: once it says so, the question is given up. Markets are
+taken from the store's own list and never from text, so no text can become a path.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector.markets import exchange_symbol
+from storage_backends.errors import PermanentBackendError
+from storage_backends.interface import Backend, Market
+from storage_backends.schema import TABLES, Table, bare, known
+
+Stopped = Callable[[], bool]
+
+_FIRST_REACH_NS: Final = 60 * 1_000_000_000
+_REACH_GROWS: Final = 8
+
+
+class Asked(ValueError):
+    """A question that cannot be answered as it was put; the message says what to change."""
+
+
+class GivenUp(Exception):
+    """`stopped` said so."""
+
+
+class Page(NamedTuple):
+    """Rows in key order, and where the next page begins; None when there is none."""
+
+    rows: pa.Table
+    cursor: str | None
+
+
+def find_market(backend: Backend, symbol: str, exchange: str | None = None) -> Market:
+    """The stored market that `symbol` (BTCUSDT, BTC/USDT) and `exchange` name.
+
+    Raises:
+        Asked: none, or several.
+    """
+    try:
+        wanted = {symbol, exchange_symbol(symbol)}
+    except Exception:  # noqa: BLE001  not of a form we know: other exchanges have ids of their own
+        wanted = {symbol}
+    found = [one for one in backend.markets() if one.symbol in wanted and exchange in (None, one.exchange)]
+    if not found:
+        raise Asked("no such market is stored; /symbols lists those that are")
+    if len(found) > 1:
+        raise Asked(f"stored of several exchanges: add exchange={' or '.join(one.exchange for one in found)}")
+    return found[0]
+
+
+def rows_between(
+    backend: Backend,
+    table: str,
+    market: Market,
+    start_ns: int | None,
+    end_ns: int | None,
+    limit: int,
+    stopped: Stopped,
+    cursor: str | None = None,
+) -> Page:
+    """The first `limit` rows in [start_ns, end_ns), or behind `cursor`; in key order.
+
+    Raises:
+        Asked: a cursor that is none of ours.
+        GivenUp: `stopped`.
+    """
+    definition = known(table)
+    after: tuple[Any, ...] | None = None
+    if cursor is not None:
+        time, after = _read_cursor(definition, cursor)
+        start_ns = max(start_ns or 0, time * definition.ns_per_unit - definition.key_spread_ns)
+    parts: list[pa.Table] = []
+    count = 0
+    for batch in backend.scan(table, market, start_ns, end_ns):
+        if stopped():
+            raise GivenUp
+        rows = pa.Table.from_batches([batch])
+        if after is not None:
+            rows = _behind(definition, rows, after)
+        parts.append(rows.slice(0, limit + 1 - count))
+        count += parts[-1].num_rows
+        if count > limit:
+            break
+    found = _joined(definition, parts)
+    if found.num_rows <= limit:
+        return Page(found, None)
+    found = found.slice(0, limit)
+    return Page(found, _cursor(definition, found))
+
+
+def latest_rows(
+    backend: Backend, table: str, market: Market, limit: int, stopped: Stopped, end_ns: int | None = None
+) -> Page:
+    """The last `limit` rows, before `end_ns` if it is given, in key order.
+
+    Reads backwards in growing steps from the end of what is stored.
+
+    Raises:
+        GivenUp: `stopped`.
+    """
+    definition = known(table)
+    stats = backend.stats(table, market)
+    if stats.first_ns is None or stats.last_ns is None:
+        return Page(_joined(definition, []), None)
+    end_ns = min(stats.last_ns + 1, stats.last_ns + 1 if end_ns is None else end_ns)
+    reach_ns = _FIRST_REACH_NS
+    while True:
+        start_ns = end_ns - reach_ns
+        parts: list[pa.Table] = []
+        kept = 0
+        for batch in backend.scan(table, market, start_ns, end_ns):
+            if stopped():
+                raise GivenUp
+            parts.append(pa.Table.from_batches([batch]))
+            kept += batch.num_rows
+            while parts and kept - parts[0].num_rows >= limit:
+                kept -= parts.pop(0).num_rows
+        if kept >= limit or start_ns <= stats.first_ns:
+            found = _joined(definition, parts)
+            return Page(found.slice(max(0, found.num_rows - limit)), None)
+        reach_ns *= _REACH_GROWS
+
+
+def _joined(definition: Table, parts: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables([bare(definition.schema).empty_table(), *parts])
+
+
+def _behind(definition: Table, rows: pa.Table, after: tuple[Any, ...]) -> pa.Table:
+    """The rows whose key is above `after`."""
+    above = pa.scalar(False)
+    for name, value in reversed(list(zip(definition.key, after, strict=True))):
+        column = rows.column(name)
+        typed = pa.scalar(value, column.type)
+        above = pc.or_(pc.greater(column, typed), pc.and_(pc.equal(column, typed), above))
+    return rows.filter(above)
+
+
+def _cursor(definition: Table, rows: pa.Table) -> str:
+    (last,) = rows.slice(rows.num_rows - 1).select([definition.time, *definition.key]).to_pylist()
+    place = [last[definition.time], *(last[name] for name in definition.key)]
+    return base64.urlsafe_b64encode(json.dumps(place).encode()).decode().rstrip("=")
+
+
+def _read_cursor(definition: Table, text: str) -> tuple[int, tuple[Any, ...]]:
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        time, *key = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        fields = [definition.schema.field(name) for name in definition.key]
+        typed = tuple(pa.scalar(value, field.type).as_py() for value, field in zip(key, fields, strict=True))
+        if isinstance(time, bool) or not isinstance(time, int) or not 0 <= time < 2**62 // definition.ns_per_unit:
+            raise ValueError(text)
+    except (ValueError, TypeError, binascii.Error, pa.ArrowException, RecursionError, OverflowError) as error:
+        raise Asked("cursor is not one that an answer gave") from error
+    return time, typed
+
+
+def table_of(name: str) -> str:
+    """The table of that name.
+
+    Raises:
+        Asked: there is none.
+    """
+    try:
+        return known(name).name
+    except PermanentBackendError as error:
+        raise Asked(f"no such table; there are {', '.join(sorted(TABLES))}") from error

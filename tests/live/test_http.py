@@ -1,0 +1,72 @@
+"""`run --http`: a process of its own, beside a collection that does not depend on it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from storage_backends.interface import Market
+from tests.live.harness import Process, Simulator, live
+from tests.live.invariant import check_promise
+
+BTC = Market("binanceusdm", "BTCUSDT")
+
+
+def get(url: str, path: str) -> Any:
+    """The answer, once there is one."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            answer = httpx.get(f"{url}{path}", timeout=5)
+            if answer.status_code == 200:
+                return answer.json()
+        except httpx.HTTPError:
+            pass
+        assert time.monotonic() < end, f"{path} did not answer"
+        time.sleep(0.1)
+
+
+def child_of(pid: int) -> int:
+    """The process that serves for `pid`."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == pid and b"serve" in (entry / "cmdline").read_bytes().split(b"\0"):
+                return int(entry.name)
+        except (OSError, ValueError, IndexError):
+            continue
+    raise AssertionError("nothing serves")
+
+
+def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    simulator = simulate("--symbols", "1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = live(simulator, tmp_path, "--flush-interval", "1", "--http", f"127.0.0.1:{port}")
+    processes.append(process)
+    url = f"http://127.0.0.1:{port}"
+    state = get(url, "/state")
+    assert state["markets"][0]["symbol"] == "BTCUSDT"
+    assert get(url, "/trades/BTCUSDT?limit=5")["count"] >= 1
+    with httpx.stream("GET", f"{url}/stream", timeout=20) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: epoch"
+        assert '"BTCUSDT"' in next(lines)
+    first = child_of(process.pid)
+    os.kill(first, signal.SIGKILL)
+    assert get(url, "/health")["status"] == "running"
+    second = child_of(process.pid)
+    assert second != first
+    assert process.stop() == 0, process.output
+    assert not Path(f"/proc/{second}").exists()
+    check_promise(simulator, tmp_path, BTC)
