@@ -1,6 +1,7 @@
 """CPU, memory and lag of `collector run` for 1 to 200 markets, and for 50 inside a quarter of a CPU and 1 GB.
 
     python benchmarks/markets.py [--markets N]... [--seconds S] [--no-limits] [--json]
+    python benchmarks/markets.py --streams [--json]
 
 The made-up markets of `collector simulate` send depth at 100 ms, trades and best prices; the simulator runs on one
 core, the collector on another, with local storage. Measured from the moment when every market has its snapshot: CPU
@@ -195,7 +196,14 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=15.0, help="how long each is measured")
     parser.add_argument("--no-limits", action="store_true", help=f"leave out the {LIMITED} markets inside limits")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
+    parser.add_argument("--streams", action="store_true", help="the cost of each stream by the message, and no more")
     chosen = parser.parse_args()
+    if chosen.streams:
+        from benchmarks import market_streams
+
+        found = market_streams.measure()
+        print(json.dumps(found) if chosen.json else market_streams.show(found))
+        return 0
     results: dict[str, Any] = {"markets": [], "limited": None}
     if not chosen.json:
         heads = f"{'CPU %':>8}{'peak MB':>10}{'diffs/s':>11}{'p50 ms':>10}{'p99 ms':>10}{'epochs valid':>19}{'gaps':>5}"

@@ -25,7 +25,7 @@ KNOWN = {
     "binanceusdm": ("usdm_btcusdt_20240718.gz", "usdm_btcusdt_20240719.gz"),
     "binance": ("spot_btcusdt_20240808.gz",),
 }
-REPLAY = (sys.executable, "-m", "collector", "replay", "--json")
+REPLAY = (sys.executable, "-m", "collector", "replay", "--features", "none", "--json")
 REACH = 200
 
 

@@ -20,6 +20,7 @@ COMMANDS = (
     "demo",
     "doctor",
     "simulate",
+    "backfill",
     "replay",
     "verify",
     "book",
@@ -30,6 +31,7 @@ COMMANDS = (
     "journal",
     "health",
     "serve",
+    "features",
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from collector.core.market import EpochRow
+from collector.core.depth_rows import EpochRow
 
 FEW = 4
 """Up to so many markets have a line each; more share one."""

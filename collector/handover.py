@@ -10,12 +10,10 @@ from collections import deque
 from typing import NamedTuple
 
 from collector.core.decode import DepthUpdate, Message
-from collector.core.tapes import KINDS
+from collector.core.tapes import kind_of
 
 _PATIENCE_NS = 2_000_000_000
 """How far one connection may run ahead of the other before that one counts as stuck."""
-
-_KINDS = {kind.table: kind for kind in KINDS}
 
 
 class Frame(NamedTuple):
@@ -90,7 +88,7 @@ class Handover:
         connections must be known to overlap, or have lived side by side for long enough.
         """
         self._drop_repeated(position)
-        counted = channel not in _KINDS or _KINDS[channel].contiguous
+        counted = channel == "depth" or kind_of(channel).contiguous
         side_by_side = self._linked or now_ns - self._since_ns > _PATIENCE_NS
         return counted or (side_by_side and not self._forgot)
 
@@ -105,6 +103,6 @@ def _span(message: Message, *, futures: bool) -> tuple[int | None, int]:
     """The id that a message follows on, None where ids do not tell, and its last id."""
     if isinstance(message, DepthUpdate):
         return message.pu if futures else message.U - 1, message.u
-    kind = _KINDS[message.channel]
+    kind = kind_of(message.channel)
     ident = kind.ident(message)
     return ident - 1 if kind.contiguous else None, ident

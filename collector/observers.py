@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.core.batch import Batch
     from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
+    from collector.recorder import LiveMarket
     from collector.recording import EventRecorder
     from collector.settings import RunSettings
     from collector.venue import Venue
@@ -70,9 +71,8 @@ class Observers:
         self._hub.start()
         for venue in self._venues:
             for symbol, live in venue.markets.items():
-                if self._hub.wants(live.market.session.channels):
-                    market = Market(venue.exchange, symbol)
-                    live.on_message = partial(self._hub.message, market=market)
+                self._attach(venue.exchange, symbol, live)
+            venue.on_joined = partial(self._attach, venue.exchange)
         if self._webhook is not None:
             self._tasks.append(asyncio.create_task(self._webhook.run(), name="webhook"))
         if self._http is not None and self._state_dir is not None:
@@ -80,6 +80,10 @@ class Observers:
 
             serving = keep_serving(self._http, self._store, self._state_dir)
             self._tasks.append(asyncio.create_task(serving, name="http"))
+
+    def _attach(self, exchange: str, symbol: str, live: LiveMarket) -> None:
+        if self._hub.wants(live.market.session.channels):
+            live.on_message = partial(self._hub.message, market=Market(exchange, symbol))
 
     def epochs(self) -> None:
         """A second is over: tells of each market's newest epoch, once."""

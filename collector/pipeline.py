@@ -22,12 +22,13 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
+from collector.core.features.across import Across, across
 from collector.core.inputs import Refused, Resume, Tick
 from collector.errors import ConfigurationError, MachineFailed
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Refusals
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -77,6 +78,7 @@ class Pipeline:
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
         self._console = Console(say)
+        self._across = Across() if across(settings.features) else None
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -108,6 +110,7 @@ class Pipeline:
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
+            feeds += [asyncio.create_task(venue.history.run()) for venue in self.venues if venue.history is not None]
             await self._collect(feeds)
         except MachineFailed:
             self._failed = True
@@ -173,18 +176,19 @@ class Pipeline:
         """What the journal remembers of a venue's markets, or else the store."""
         if self._backend is None:
             return known
-        from collector.resume import resume_from_store
+        from collector.resume import resume_from_store, with_stored
         from storage_backends.errors import BackendError
 
         found = dict(known)
         for info in venue.feed.markets:
             market = Market(venue.exchange, info.symbol)
-            if market in found:
-                continue
             try:
+                if market in found:
+                    found[market] = with_stored(self._backend, market, found[market])
+                    continue
                 resume = resume_from_store(self._backend, market)
             except BackendError as error:
-                log.warning("no gap can be stated before this session of %s: %s", info.unified, error)
+                log.warning("what is stored of %s is not looked at: %s", info.unified, error)
                 continue
             if resume is not None:
                 found[market] = resume
@@ -233,6 +237,7 @@ class Pipeline:
     def _tick(self) -> None:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
+            venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
         step_ns = self._clock.wall_step_ns()
@@ -247,18 +252,34 @@ class Pipeline:
         lines = [(live.name, live.market.latest) for venue in self.venues for live in venue.markets.values()]
         self._console.show(lines, sum(venue.recorder.frames for venue in self.venues), now_ns)
 
-    async def _commit(self) -> None:
-        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+    def _take_rows(self) -> tuple[list[tuple[Market, Batch]], dict[Market, bytes]]:
+        """Every row since the last call, and what each market remembers."""
+        markets = [
+            (venue, Market(venue.exchange, symbol), live)
+            for venue in self.venues
+            for symbol, live in venue.markets.items()
+        ]
         rows: list[tuple[Market, Batch]] = []
         states: dict[Market, bytes] = {}
-        drained_ns = self._clock.now_ns()
-        for venue in self.venues:
-            for symbol, live in venue.markets.items():
-                market = Market(venue.exchange, symbol)
-                drained = live.drain()
-                self._observers.drained(venue, symbol, drained)
+        if self._across is not None:
+            for _, market, _ in markets:
+                self._across.join(market)
+        for venue, market, live in markets:
+            drained = live.drain()
+            self._observers.drained(venue, market.symbol, drained)
+            if self._across is None:
                 rows += [(market, batch) for batch in drained]
-                states[market] = msgspec.json.encode(live.market.resume())
+            else:
+                rows += [(Market(*key), batch) for key, batch in self._across.take(market, drained)]
+            states[market] = msgspec.json.encode(live.market.resume())
+        if self._across is not None:
+            rows += [(Market(*key), batch) for key, batch in self._across.settle()]
+        return rows, states
+
+    async def _commit(self) -> None:
+        """Puts every row since the last commit, and what each market remembers, into the journal at once."""
+        drained_ns = self._clock.now_ns()
+        rows, states = self._take_rows()
         journal = self._journal
         if journal is None:
             return
@@ -320,7 +341,7 @@ class Pipeline:
     def _delivery_refused(self, market: Market, batches: list[Batch]) -> None:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
-        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], "refused by the backend")
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
         for _, refused in refusals.take():
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)

@@ -7,18 +7,23 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from collector.core.batch import Batch, Column
-from collector.core.decode import Message, Undecodable, decode, decode_rest_book
+from collector.core.channels import channel_of, stream_of
+from collector.core.decode import Message, PartialDepth, Undecodable, decode, decode_rest_book
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
     Closed,
     CollectorInput,
+    HealingEnded,
     Note,
     Opened,
+    Polled,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
@@ -28,13 +33,13 @@ from collector.core.inputs import (
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, open_market
 from collector.handover import Handover
+from collector.refusals import BY_BACKEND
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
+from collector.sources.healing import Lacking
+from collector.sources.markets import MarketInfo
 
 log = logging.getLogger(__name__)
-
-CHANNELS = {"depth": "depth", "aggTrade": "trades", "trade": "raw_trades", "bookTicker": "book_ticker"}
-"""The exchange's channels that are collected, and what their streams are called in tables."""
 
 _SYMBOL = re.compile(rb'"s"\s*:\s*"([^"\\]{1,64})"')
 
@@ -58,9 +63,10 @@ class LiveMarket:
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """Hands one decoded frame to the market."""
+        payload = message.payload if isinstance(message, PartialDepth) else text
         if self._capture is not None:
             try:
-                self._capture.write(recv_ns, self._streams[message.channel], text)
+                self._capture.write(recv_ns, self._streams[message.channel], payload)
             except OSError as error:
                 self._stop_capture(recv_ns, error)
             except (ValueError, KeyError):  # of a form, or of a stream, that a capture line does not have
@@ -68,7 +74,7 @@ class LiveMarket:
                 self.apply(recv_ns, Verbatim(self.market.connection(message.channel) or 0, raw))
                 return
         try:
-            self.market.message(recv_ns, message, text)
+            self.market.message(recv_ns, message, payload)
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
         if self.on_message is not None:
@@ -169,6 +175,10 @@ class Recorder:
         decode: Decoder = decode,
     ) -> None:
         self.frames = 0
+        self.may_heal = True
+        """Whether rows are stored now, so that it makes sense to fetch what gaps lack."""
+        self.on_listed: Callable[[MarketInfo, Sequence[Stream]], None] | None = None
+        """Makes the market of one that joins."""
         self.clock_offset_ns: int | None = None
         self.clock_measured_ns: int | None = None
         self._decode = decode
@@ -246,6 +256,44 @@ class Recorder:
         live.anchor(recv_ns, text)
         self._ask(symbol, live)
 
+    def rest_trades(self, recv_ns: int, symbol: str, channel: str, text: bytes) -> None:
+        if not self._stopped:
+            # A capture's line is one line; outside of texts, which hold none, line breaks mean nothing in JSON.
+            rows = msgspec.Raw(text.replace(b"\n", b" ").replace(b"\r", b" "))
+            self._markets[symbol].apply(recv_ns, RestTrades(channel, rows))
+
+    def healing_ended(self, now_ns: int, symbol: str, channel: str, gap_id: str, reason: str) -> None:
+        if not self._stopped:
+            self._markets[symbol].apply(now_ns, HealingEnded(channel, gap_id, reason))
+
+    def lacking(self) -> list[Lacking]:
+        """The gaps that trades fetched by REST may still fill."""
+        if self._stopped or not self.may_heal:
+            return []
+        return [
+            Lacking(symbol, one)
+            for symbol, live in self._markets.items()
+            for one in live.market.unfilled()
+            if one.gap.reason != BY_BACKEND
+        ]
+
+    def polled(
+        self,
+        recv_ns: int,
+        symbol: str,
+        what: Literal["book", "open_interest"],
+        requested_ns: int,
+        limit: int,
+        text: bytes,
+    ) -> None:
+        if not self._stopped:
+            self._markets[symbol].apply(recv_ns, Polled(what, requested_ns, text.strip(), limit))
+
+    def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
+        if not self._stopped and self.on_listed is not None:
+            self.on_listed(market, streams)
+            self.event(now_ns, market.symbol, "listed", f"{market.unified} joins: a wildcard means it by now")
+
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         self.clock_offset_ns, self.clock_measured_ns = offset_ns, now_ns
         self.clock_row(now_ns, "offset", offset_ns, round_trip_ns, samples)
@@ -317,14 +365,11 @@ class Recorder:
         found: dict[str, list[str]] = {}
         if not self._stopped:
             for stream in streams:
-                found.setdefault(stream.symbol, []).append(CHANNELS[stream.channel])
+                found.setdefault(stream.symbol, []).append(stream_of(stream.channel))
         return found
 
 
-_FEED_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
-
-
 @cache
-def _stream(symbol: str, table: str) -> Stream:
+def _stream(symbol: str, stream: str) -> Stream:
     """What a frame belongs to, in the feed's words."""
-    return Stream(symbol, _FEED_CHANNEL[table], "")
+    return Stream(symbol, channel_of(stream), "")

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
 from collector.core.batch import Batch
-from collector.core.decode import DepthUpdate, Undecodable
+from collector.core.channels import is_partial
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode_named
+from collector.core.features.across import SPOT_OF, Across, across
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, Verbatim, decode_input
 from collector.core.market import Market
 from collector.core.venues.open import Decoder, frame_decoder, open_market
 from collector.errors import ConfigurationError
 from collector.exchanges import exchange_named
+from collector.features.options import chosen_features
 from collector.markets import FUTURES
-from collector.sources.capture import COLLECTOR_STREAM, RAW_STREAM, CaptureLine, merge_captures, symbol_of
+from collector.sources.capture import (
+    COLLECTOR_STREAM,
+    RAW_STREAM,
+    CaptureError,
+    CaptureLine,
+    merge_captures,
+    read_capture,
+    symbol_of,
+)
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
@@ -25,6 +38,7 @@ Emit = Callable[[str, str, list[Batch]], None]
 _DRAIN_NS = 1_000_000_000
 _OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
 _BREAK_NS = 3600 * 1_000_000_000
+_BEGINNING = 5000  # lines of a capture that tell which streams it has
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
 
 
@@ -50,13 +64,17 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `complete` adds to it what depends on the market. `features`, where given, replaces what any
+    session says. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
     """
 
     template: SessionStarted
     symbols: Sequence[str]
     emit: Emit
+    complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
+    features: str | None = None
     progress: Progress = field(default_factory=Progress)
+    _across: Across = field(default_factory=Across)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
     _exchanges: dict[Path, str | None] = field(default_factory=dict)
@@ -81,7 +99,9 @@ class Replay:
         for key, running in self._running.items():
             if not running.stopped:
                 running.market.apply(running.last_ns, SessionStopped("end of capture"))
-            self.emit(*key, running.market.drain())
+            self._give(key, running.market.drain())
+        for key, batch in self._across.settle():
+            self.emit(*key, [batch])
         return progress
 
     def _line(self, path: Path, line: CaptureLine) -> None:
@@ -100,7 +120,10 @@ class Replay:
     def _frame(self, path: Path, line: CaptureLine) -> None:
         assert line.stream is not None
         try:
-            message = self._decoder(path)(line.data)
+            if self._protocol(path) == "binance" and is_partial(line.stream.partition("@")[2].partition("@")[0]):
+                message: Message = decode_named(line.stream, line.data)
+            else:
+                message = self._decoder(path)(line.data)
         except Undecodable:
             symbol = line.stream.partition("@")[0].upper()
             running = self._market(path, symbol if _SYMBOL.fullmatch(symbol) else self._symbol(path), line.recv_ns)
@@ -143,7 +166,13 @@ class Replay:
         key = (session.exchange, session.symbol)
         before = self._running.get(key)
         if before is not None:
-            self.emit(*key, before.market.drain())
+            self._give(key, before.market.drain())
+        if self.features is not None:
+            session = msgspec.structs.replace(session, features=self.features)
+        if session.features != "none":
+            chosen_features(session.features)  # a capture may be of a version that had others
+        if across(session.features) or session.exchange in SPOT_OF.values():
+            self._across.join(key)
         running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)
         return running
 
@@ -163,13 +192,20 @@ class Replay:
             if own is not None:
                 futures, protocol = FUTURES.get(own, False), exchange_named(own).protocol
             session = msgspec.structs.replace(
-                self.template, exchange=exchange, symbol=symbol, futures=futures, protocol=protocol
+                self.template,
+                exchange=exchange,
+                symbol=symbol,
+                futures=futures,
+                protocol=protocol,
             )
-            running = self._start(recv_ns, session)
+            if own is None and _only_single_trades(path):
+                kept = tuple(name for name in session.channels if name != "trades")
+                session = msgspec.structs.replace(session, channels=kept)
+            running = self._start(recv_ns, self.complete(session))
         elif own is None and recv_ns - running.last_ns > _BREAK_NS:
             # Foreign captures do not say where a recording ended; hours without a line are no stall.
             running.market.apply(running.last_ns, SessionStopped("the capture breaks off"))
-            self.emit(exchange, symbol, running.market.drain())
+            self._give((exchange, symbol), running.market.drain())
             session = msgspec.structs.replace(running.market.session, resume=running.market.resume())
             running = self._start(recv_ns, session)
         return running
@@ -183,11 +219,12 @@ class Replay:
 
     def _decoder(self, path: Path) -> Decoder:
         if path not in self._decoders:
-            own = self._exchange_of(path)
-            self._decoders[path] = frame_decoder(
-                self.template.protocol if own is None else exchange_named(own).protocol
-            )
+            self._decoders[path] = frame_decoder(self._protocol(path))
         return self._decoders[path]
+
+    def _protocol(self, path: Path) -> str:
+        own = self._exchange_of(path)
+        return self.template.protocol if own is None else exchange_named(own).protocol
 
     def _wants(self, symbol: str) -> bool:
         return not self.symbols or symbol in self.symbols
@@ -203,7 +240,24 @@ class Replay:
         if running.last_ns - running.drained_ns >= _DRAIN_NS:
             running.drained_ns = running.last_ns
             session = running.market.session
-            self.emit(session.exchange, session.symbol, running.market.drain())
+            self._give((session.exchange, session.symbol), running.market.drain())
+
+    def _give(self, key: tuple[str, str], batches: list[Batch]) -> None:
+        """Emits what a market gave, and what waited for it."""
+        for other, batch in self._across.take(key, batches):
+            self.emit(*other, [batch])
+
+
+def _only_single_trades(path: Path) -> bool:
+    """Whether trades in a foreign capture come one by one, not aggregated, as far as its beginning tells."""
+    with contextlib.suppress(CaptureError):
+        seen = {
+            line.stream.partition("@")[2].partition("@")[0]
+            for line in islice(read_capture(path), _BEGINNING)
+            if line.stream
+        }
+        return "trade" in seen and "aggTrade" not in seen
+    return False
 
 
 def _other_kind(path: Path, session: SessionStarted) -> ConfigurationError:

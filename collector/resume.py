@@ -1,18 +1,41 @@
-"""Where a market's streams ended, by the store alone: for a start without the journal that would know better."""
+"""Where a market's streams ended, as far as the store knows it: alone, at a start without the journal that would know
+better, or beside the journal, for what a backfill has stored since."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from collector.audit.gaps import read_gaps
+from collector.core.gaps import Unfilled
+from collector.core.ids import IdRanges
 from collector.core.inputs import Resume
+from collector.core.market import FETCHED_AFTERWARDS
 from collector.core.sequencer import Position
+from collector.markets import FUTURES
+from collector.stored import stored_ids
 
 if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
 
-_TABLES = {"depth": "diffs", "trades": "trades", "raw_trades": "raw_trades", "book_ticker": "book_ticker"}
-"""Streams, and the tables whose first key is their id."""
+_TABLES = {
+    "depth": "diffs",
+    "trades": "trades",
+    "raw_trades": "raw_trades",
+    "book_ticker": "book_ticker",
+    "mark_price": "mark_price",
+    "liquidations": "liquidations",
+}
+"""Streams, and the tables whose first key is their id, or their time. Klines and partial books of several kinds share a
+table, so nothing tells where each of them ended."""
+
+_KEYS = {"trades": "agg_trade_id", "raw_trades": "trade_id"}
+
+_NEAR_NS = 60 * 10**9
+"""How far the exchange's clock may be from ours, so that trades are found by their time."""
+
+_REMEMBERED = 64
 
 
 def resume_from_store(backend: Backend, market: Market) -> Resume | None:
@@ -31,6 +54,66 @@ def resume_from_store(backend: Backend, market: Market) -> Resume | None:
     last_epoch = backend.stats("depth", market).last_key
     if not positions and not isinstance(last_epoch, int):
         return None
-    open_gaps = {gap.stream: gap for gap in read_gaps(backend, market) if gap.to_ns is None}
+    gaps = read_gaps(backend, market)
+    open_gaps = {gap.stream: gap for gap in gaps if gap.to_ns is None}
+    unfilled = [
+        Unfilled(gap)
+        for gap in gaps
+        if gap.stream in FETCHED_AFTERWARDS and gap.reason != "quarantine" and gap.to_ns is not None and not gap.healed
+    ]
     last_ns = max((position.recv_ns for position in positions.values()), default=0)
-    return Resume(positions, open_gaps, last_epoch if isinstance(last_epoch, int) else None, last_ns)
+    epoch = last_epoch if isinstance(last_epoch, int) else None
+    return with_stored(backend, market, Resume(positions, open_gaps, epoch, last_ns, unfilled[-_REMEMBERED:]))
+
+
+def with_stored(backend: Backend, market: Market, resume: Resume) -> Resume:
+    """`resume` with the trades that somebody else, a backfill, has stored since: neither missing nor to be fetched.
+
+    Raises:
+        BackendError: the store cannot be read.
+    """
+    if market.exchange not in FUTURES:
+        return resume
+    positions = dict(resume.positions)
+    for stream in FETCHED_AFTERWARDS:
+        if stream in positions:
+            positions[stream] = _followed(backend, market, stream, positions[stream])
+    unfilled = [_filled(backend, market, one) for one in resume.unfilled]
+    return msgspec.structs.replace(resume, positions=positions, unfilled=[one for one in unfilled if one.missing])
+
+
+def _followed(backend: Backend, market: Market, stream: str, position: Position) -> Position:
+    """The position after all trades that follow on it without a hole."""
+    if position.last_id is None or position.event_ms is None:
+        return position
+    last_id, stored_ns, made_ms = position.last_id, 0, 0
+    columns = (_KEYS[stream], "recv_ns", "timestamp")
+    for rows in backend.scan(stream, market, position.event_ms * 1_000_000 - _NEAR_NS, None, columns):
+        ids = rows.column(0).to_numpy()
+        start = int(ids.searchsorted(last_id, side="right"))
+        wanted = range(last_id + 1, last_id + 1 + len(ids) - start)
+        count = int((ids[start:] == wanted).cumprod().sum()) if start < len(ids) else 0
+        if count:
+            at = start + count - 1
+            last_id, stored_ns, made_ms = (int(rows.column(column)[at].as_py()) for column in range(3))
+        if start + count < len(ids):
+            break
+    if last_id == position.last_id:
+        return position
+    # A message with such an id that comes now was sent before the trade was stored, so it is no new count.
+    return msgspec.structs.replace(
+        position,
+        last_id=last_id,
+        recv_ns=max(position.recv_ns, made_ms * 1_000_000),
+        event_ms=max(position.event_ms, stored_ns // 1_000_000),
+    )
+
+
+def _filled(backend: Backend, market: Market, unfilled: Unfilled) -> Unfilled:
+    gap = unfilled.gap
+    if gap.from_id is None or gap.to_id is None or gap.to_ns is None:
+        return unfilled
+    filled = IdRanges(unfilled.filled)
+    for first, last in stored_ids(backend, market, gap.stream, gap.from_ns - _NEAR_NS, gap.to_ns + _NEAR_NS):
+        filled.add(max(first, gap.from_id), min(last, gap.to_id))
+    return Unfilled(gap, list(filled))

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import click
+import msgspec
 
 from collector.clock import Clock
+from collector.context import Context
+from collector.core.channels import stream_of
 from collector.core.epochs import SECOND_NS
-from collector.core.inputs import Resume, SessionStarted
+from collector.core.inputs import Resume
 from collector.core.venues.open import frame_decoder
 from collector.exchanges import exchange_named
 from collector.markets import FUTURES
-from collector.recorder import CHANNELS, LiveMarket, Recorder
+from collector.recorder import LiveMarket, Recorder
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes
 from collector.sources.capture_writer import CaptureWriter
+from collector.sources.feed import Stream
+from collector.sources.markets import MarketInfo
+from collector.sources.streams import channels_there
 from collector.sources.unified_feed import UnifiedFeed
 from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from storage_backends.interface import Market
@@ -26,23 +34,35 @@ class Venue:
     def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
         self.exchange = exchange
         self.markets: dict[str, LiveMarket] = {}
+        self.on_joined: Callable[[str, LiveMarket], None] | None = None
+        """Told of a market that begins while others run."""
         self._named = exchange_named(exchange)
         self._settings = settings
         self._clock = clock
         self._progress_ns = 0
+        self._resumes: dict[Market, Resume] = {}
         self.recorder: Recorder
         self.feed: BinanceFeed | UnifiedFeed
+        self.history: Context | None = None
         if self._named.protocol == "binance":
+            # Of several exchanges each gives what it has; a single one must have all that was asked for.
+            streams = settings.streams if len(settings.exchanges) == 1 else channels_there(exchange, settings.streams)
             self.recorder = Recorder(self.markets, self._request_anchor)
+            self.recorder.on_listed = self._joined
             self.feed = BinanceFeed(
                 exchange,
                 settings.symbols,
-                settings.streams,
+                streams,
                 settings.feed,
                 clock,
                 self.recorder,
+                healing=self.recorder if settings.heal and not settings.dry_run else None,
                 on_progress=self._show_progress,
             )
+            if settings.context_intervals and settings.features != "none":
+                self.history = Context(
+                    self.markets, self.feed.klines, settings.context_intervals, settings.context_limit, clock
+                )
             return
         decode = frame_decoder(self._named.protocol)
         self.recorder = sink = UnifiedRecorder(self.markets, self._request_anchor, decode)
@@ -58,31 +78,36 @@ class Venue:
 
     def begin(self, resumes: dict[Market, Resume]) -> None:
         """Begins a session of every market."""
-        settings, now_ns = self._settings, self._clock.now_ns()
+        self._resumes = resumes
         names: dict[str, dict[str, str]] = {}
         for stream in self.feed.streams:
-            names.setdefault(stream.symbol, {})[CHANNELS[stream.channel]] = stream.name
+            names.setdefault(stream.symbol, {})[stream_of(stream.channel)] = stream.name
         for info in self.feed.markets:
-            session = SessionStarted(
-                exchange=self.exchange,
-                symbol=info.symbol,
-                futures=FUTURES.get(self.exchange, False),
-                protocol=self._named.protocol,
-                interval_s=settings.interval_s,
-                step=settings.step,
-                steps=settings.steps,
-                reference=settings.reference,
-                stale_after_s=settings.stale_after_s,
-                channels=tuple(names[info.symbol]),
-                resume=resumes.get(Market(self.exchange, info.symbol)),
-            )
-            capture = None
-            if settings.raw:
-                folder = settings.data_dir / "raw" / self.exchange
-                most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
-                capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
-            kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
-            self.markets[info.symbol] = kind(session, info.unified, names[info.symbol], now_ns, capture)
+            self._begin(info, names[info.symbol])
+
+    def _joined(self, info: MarketInfo, streams: Sequence[Stream]) -> None:
+        self._begin(info, {stream_of(stream.channel): stream.name for stream in streams})
+        if self.on_joined is not None:
+            self.on_joined(info.symbol, self.markets[info.symbol])
+
+    def _begin(self, info: MarketInfo, names: dict[str, str]) -> None:
+        """Begins a session of one market; `names` are the exchange's names of its streams."""
+        settings, now_ns = self._settings, self._clock.now_ns()
+        session = msgspec.structs.replace(
+            settings.session(info.symbol),
+            exchange=self.exchange,
+            futures=FUTURES.get(self.exchange, False),
+            protocol=self._named.protocol,
+            channels=tuple(names),
+            resume=self._resumes.get(Market(self.exchange, info.symbol)),
+        )
+        capture = None
+        if settings.raw:
+            folder = settings.data_dir / "raw" / self.exchange
+            most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
+            capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
+        kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
+        self.markets[info.symbol] = kind(session, info.unified, names, now_ns, capture)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)

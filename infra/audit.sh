@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # infra/audit.sh PYTHON [FILE]: looks up every version of the locks for known faults, and writes what is in the collector's
-# image as a CycloneDX list (SBOM) into FILE  [build/sbom.json]. Exit code 1 when a fault is known.
+# image as a CycloneDX list (SBOM) into FILE  [build/sbom.json]. Exit code 1 when a fault is known, or a package could not be
+# looked up: what was not audited is not called good.
 # pip-audit comes into an environment of its own; it asks a public database, so this needs the network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,6 +20,6 @@ printf 'wrote %s\n' "$sbom"
 code=0
 for lock in requirements-collector.lock requirements.lock; do
     printf '%s:\n' "$lock"
-    "$tools/bin/pip-audit" --require-hashes --disable-pip --progress-spinner off --requirement "$lock" || code=1
+    "$tools/bin/pip-audit" --strict --require-hashes --disable-pip --progress-spinner off --requirement "$lock" || code=1
 done
 exit "$code"

@@ -95,6 +95,15 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["run", "--backend", "floppy"], ["--backend", "floppy", "local"]),
         (["run", "--depth-speed", "5ms"], ["--depth-speed", "5ms"]),
         (["run", "--exchange", "binance", "--depth-speed", "250ms"], ["depth-speed", "250"]),
+        (["run", "--bars", "7x"], ["--bars", "7x", "15s"]),
+        (["run", "--bars", "1m", "--no-agg-trade"], ["--bars", "1m", "--trade"]),
+        (["run", "--book-grid", "100ms", "--no-depth-update"], ["--book-grid", "100ms", "depth"]),
+        (["run", "--tick-sizes", "10,ten"], ["--tick-sizes", "ten", "auto"]),
+        (["run", "--tick-sizes", "-5"], ["--tick-sizes", "-5"]),
+        (["run", "--kline", "7m"], ["kline_7m"]),
+        (["run", "--exchange", "binance", "--mark-price"], ["markPrice", "binance"]),
+        (["run", "--top-n", "7"], ["--top-n", "7", "20"]),
+        (["run", "--order-book-limit", "6000"], ["--order-book-limit", "6000"]),
         (["run", "--anchor-limit", "7", "--exchange", "binanceusdm"], ["anchor", "7"]),
         (["run", "--duration", "-3"], ["--duration", "-3"]),
         (["run", "--duration", "nan"], ["--duration", "nan"]),
@@ -192,6 +201,44 @@ def test_names_that_users_know(call: Call, settings: list[RunSettings], monkeypa
     assert chosen.symbols == ("ETH/USDT", "BTC/USDT")
     assert (chosen.feed.futures_ws, chosen.feed.spot_ws) == ("ws://127.0.0.1:1", "ws://127.0.0.1:2")
     assert chosen.feed.depth_speed_ms is None
+
+
+def test_streams_are_switched_by_flag_environment_and_file(
+    call: Call, settings: list[RunSettings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "trade: true\nbook-ticker: false\nkline: [1m, 5m]\nbars: [5s, 1m]\n"
+        "tick-sizes: {BTCUSDT: [10, 50], ETH/USDT: [0.5], default: auto}\n"
+    )
+    monkeypatch.setenv("TOPN", "20")
+    monkeypatch.setenv("DEPTH_ENABLED", "false")
+    arguments = ("--config", "c.yaml", "--no-storage", "-s", "ETH/USDT", "--force-order", "--depth-update")
+    code, _, err = call("run", *arguments, "--order-book-snapshot", "--open-interest-interval", "30")
+    assert code == 0, err
+    (chosen,) = settings
+    assert chosen.streams == ("depth", "aggTrade", "trade", "forceOrder", "kline_1m", "kline_5m", "depth20")
+    assert chosen.symbols == ("ETH/USDT",)
+    assert chosen.dry_run
+    assert [(poll.what, poll.interval_s, poll.limit) for poll in chosen.feed.polls] == [
+        ("book", 60.0, 1000),
+        ("open_interest", 30.0, 0),
+    ]
+    assert chosen.session("BTCUSDT").tick_sizes == ("10", "50")
+    assert chosen.session("ETHUSDT").tick_sizes == ("0.5",)
+    assert chosen.session("SOLUSDT").tick_sizes == ()
+    assert chosen.session("SOLUSDT").bars == ("5s", "1m")
+
+
+def test_depth_is_off_by_its_known_name(
+    call: Call, settings: list[RunSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DEPTH_ENABLED", "false")
+    code, _, err = call("run", "--tick-sizes", "auto")
+    assert code == 2
+    assert "--tick-sizes" in err
+    code, _, err = call("run")
+    assert code == 0, err
+    assert settings[-1].streams == ("aggTrade", "bookTicker")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,26 @@ from collector.core.inputs import Opened, SessionStarted
 from collector.recorder import LiveMarket, Recorder
 
 START_NS = 1_795_000_000 * 10**9
-STREAMS = {"depth": "d", "trades": "a", "raw_trades": "t", "book_ticker": "b"}
-ID_COLUMNS = {"diffs": "last_id", "trades": "agg_trade_id", "raw_trades": "trade_id", "book_ticker": "update_id"}
+STREAMS = {
+    "depth": "d",
+    "trades": "a",
+    "raw_trades": "t",
+    "book_ticker": "b",
+    "mark_price": "m",
+    "liquidations": "f",
+    "kline_1m": "k",
+    "depth5": "p",
+}
+TABLES = (
+    "diffs",
+    "trades",
+    "raw_trades",
+    "book_ticker",
+    "mark_price",
+    "liquidations",
+    "klines",
+    "partial_depth",
+)
 
 
 def live_market(*, futures: bool, symbol: str = "BTCUSDT") -> LiveMarket:
@@ -25,6 +43,9 @@ def live_market(*, futures: bool, symbol: str = "BTCUSDT") -> LiveMarket:
         symbol=symbol,
         futures=futures,
         channels=tuple(STREAMS),
+        bars=("1s",),
+        tick_sizes=("10",),
+        book_grid_ms=100,
     )
     live = LiveMarket(session, symbol, STREAMS, START_NS, None)
     live.apply(START_NS, Opened(1, list(STREAMS)))
@@ -42,19 +63,36 @@ class Frames:
         one = next(self._numbers)
         event_ms = START_NS // 10**6 + one
         price, times = f"{60_000 + one % 50}.10", {"E": event_ms, "T": event_ms}
-        kind = one % 4
+        kind = one % 8
         if kind == 0:
-            ids: dict[str, Any] = {"U": one - 3, "u": one}
+            ids: dict[str, Any] = {"U": one - 7, "u": one}
             if self._futures:
-                ids["pu"] = one - 4
+                ids["pu"] = one - 8
             levels = {"b": [[price, "1.500"]], "a": [[f"{60_100 + one % 50}.20", "0.000"], ["60200.00", "2.250"]]}
             message: dict[str, Any] = {"e": "depthUpdate", "s": "BTCUSDT", **times, **ids, **levels}
         elif kind == 1:
-            a = one // 4
+            a = one // 8
             message = {"e": "aggTrade", "s": "BTCUSDT", "a": a, "p": price, "q": "0.010", "f": a, "l": a, "m": True}
             message |= times
         elif kind == 2:
-            message = {"e": "trade", "s": "BTCUSDT", "t": one // 4, "p": price, "q": "0.010", "m": False, **times}
+            message = {"e": "trade", "s": "BTCUSDT", "t": one // 8, "p": price, "q": "0.010", "m": False, **times}
+        elif kind == 4:
+            message = {"e": "markPriceUpdate", "E": event_ms, "s": "BTCUSDT", "p": price, "ap": price, "i": price}
+            message |= {"P": price, "r": "-0.00010000", "T": event_ms + 1000}
+        elif kind == 5:
+            order = {"s": "BTCUSDT", "S": "SELL", "o": "LIMIT", "f": "IOC", "q": "0.014", "p": price, "ap": price}
+            order |= {"X": "FILLED", "l": "0.014", "z": "0.014", "T": event_ms}
+            message = {"e": "forceOrder", "E": event_ms, "o": order}
+        elif kind == 6:
+            k = {"t": event_ms - event_ms % 60_000, "T": event_ms, "s": "BTCUSDT", "i": "1m", "f": 1, "L": 2}
+            k |= {"o": price, "c": price, "h": price, "l": price, "v": "1", "n": 2, "x": False, "q": "1", "V": "1"}
+            message = {"e": "kline", "E": event_ms, "s": "BTCUSDT", "k": k | {"Q": "1", "B": "0"}}
+        elif kind == 7:
+            data: dict[str, Any] = {"lastUpdateId": one, "bids": [[price, "1.5"]], "asks": [["60200.00", "2"]]}
+            if self._futures:
+                data = {"e": "depthUpdate", "s": "BTCUSDT", **times, "U": one - 1, "u": one, "pu": one - 2}
+                data |= {"b": [[price, "1.5"]], "a": [["60200.00", "2"]]}
+            message = {"stream": "btcusdt@depth5@100ms", "data": data}
         else:
             message = {"e": "bookTicker", "s": "BTCUSDT", "u": one, "b": price, "B": "1", "a": "60100.00", "A": "2"}
         return msgspec.json.encode(message)
@@ -127,17 +165,17 @@ def feed_mutated(count: int, seed: int, *, futures: bool) -> Counter[str]:
                         went["internal_error"] += kind == "internal_error"
                         # Connection 0 and stream snapshots are snapshots that were damaged.
                         went["quarantine"] += kind == "quarantine" and connection == 1 and stream != "snapshots"
-    went["duplicates"] = sum(live.market.counts.get(f"{table} duplicates", 0) for table in ID_COLUMNS)
+    went["duplicates"] = sum(live.market.counts.get(f"{table} duplicates", 0) for table in TABLES)
     return went
 
 
 def check_mutated(count: int, seed: int, *, futures: bool) -> None:
     went = feed_mutated(count, seed, futures=futures)
-    found = sum(went[table] for table in ID_COLUMNS) + went["quarantine"] + went["duplicates"]
+    found = sum(went[table] for table in TABLES) + went["quarantine"] + went["duplicates"]
     assert went["internal_error"] == 0, (seed, went)
     assert found == count, (seed, went)
     assert went["quarantine"] > count // 4
-    assert all(went[table] > 0 for table in ID_COLUMNS), went
+    assert all(went[table] > 0 for table in TABLES), went
 
 
 @pytest.mark.parametrize("futures", [True, False])

@@ -87,3 +87,20 @@ def test_ranges_grow_until_they_are_taken_and_markets_stay_apart() -> None:
     assert [market for market, _ in taken] == [MARKET, other]
     assert taken[0][1] == taken[1][1]
     assert refusals.take() == []
+
+
+def test_tables_without_ids_that_count_leave_gaps_of_times() -> None:
+    refusals = Refusals()
+    for table, column, values in (
+        ("mark_price", "recv_ns", [START_NS + 5, START_NS + 9]),
+        ("books", "timestamp", [START_NS // 10**6 + 100]),
+        ("multitick", "epoch", [START_NS // SECOND + 1, START_NS // SECOND + 2]),
+    ):
+        refusals.add([(MARKET, Batch(table, {column: values}))], "disk full")
+    gaps = gaps_of(refusals.take())
+    assert {gap.stream: (gap.from_ns, gap.to_ns) for gap in gaps} == {
+        "mark_price": (START_NS + 5, START_NS + 9),
+        "books": (START_NS + 100_000_000, START_NS + 100_000_000),
+        "multitick": (START_NS + SECOND, START_NS + 2 * SECOND),
+    }
+    assert all(gap.from_id is None for gap in gaps)

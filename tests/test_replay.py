@@ -169,3 +169,10 @@ def test_days_between_two_foreign_captures_are_a_gap_and_not_a_row_a_second(tmp_
     assert rows["diffs"] == 4
     assert rows["depth"] <= 6
     assert set(reasons) == {"restart"}
+
+
+def test_features_of_a_capture_that_this_version_does_not_have(tmp_path: Path) -> None:
+    session = SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, features="mid,of_the_future")
+    path = write(tmp_path / "BTCUSDT", own(START_NS, session))
+    with pytest.raises(ConfigurationError, match="--features of_the_future: is unknown"):
+        replay(path)

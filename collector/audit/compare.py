@@ -6,7 +6,26 @@ from typing import Any
 
 from storage_backends.interface import Backend, Market
 
-CORE_TABLES = ("depth", "diffs", "snapshots", "trades", "raw_trades", "book_ticker", "gaps", "events")
+CORE_TABLES = (
+    "depth",
+    "diffs",
+    "snapshots",
+    "trades",
+    "raw_trades",
+    "book_ticker",
+    "mark_price",
+    "liquidations",
+    "klines",
+    "partial_depth",
+    "polled_books",
+    "open_interest",
+    "bars",
+    "books",
+    "multitick",
+    "features",
+    "gaps",
+    "events",
+)
 """The tables whose rows follow from the market core's inputs alone, so that a replay gives them again."""
 
 

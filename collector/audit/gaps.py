@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable
 
 import msgspec
 
 from collector.core.gaps import Gap
+from collector.core.ids import IdRanges
 from storage_backends.interface import Backend, Market
 
 _FOR_EVER = 2**63
@@ -25,44 +25,18 @@ def read_gaps(backend: Backend, market: Market) -> list[Gap]:
     return sorted(newest.values(), key=lambda gap: (gap.detected_ns, gap.gap_id))
 
 
-class Cover:
-    """Ranges of integers, both ends included, joined where they touch."""
-
-    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        for start, end in sorted(ranges):
-            if end < start:
-                continue
-            if self._ends and start <= self._ends[-1] + 1:
-                self._ends[-1] = max(self._ends[-1], end)
-            else:
-                self._starts.append(start)
-                self._ends.append(end)
-
-    def holds(self, start: int, end: int) -> bool:
-        """Whether all of start…end is covered."""
-        at = bisect_right(self._starts, start) - 1
-        return at >= 0 and end <= self._ends[at]
-
-    def touches(self, start: int, end: int) -> bool:
-        """Whether any of start…end is covered."""
-        at = bisect_right(self._starts, end) - 1
-        return at >= 0 and start <= self._ends[at]
-
-
-def id_cover(gaps: Iterable[Gap], stream: str) -> Cover:
+def id_cover(gaps: Iterable[Gap], stream: str) -> IdRanges:
     """The ids that stated and unhealed gaps of a stream say are missing."""
-    return Cover(
+    return IdRanges(
         (gap.from_id, _FOR_EVER if gap.to_id is None else gap.to_id)
         for gap in gaps
         if gap.stream == stream and not gap.healed and gap.from_id is not None
     )
 
 
-def time_cover(gaps: Iterable[Gap], stream: str | None = None) -> Cover:
+def time_cover(gaps: Iterable[Gap], stream: str | None = None) -> IdRanges:
     """The nanoseconds within gaps of a stream, or of any, healed or not."""
-    return Cover(
+    return IdRanges(
         (gap.from_ns, _FOR_EVER if gap.to_ns is None else gap.to_ns)
         for gap in gaps
         if stream is None or gap.stream == stream

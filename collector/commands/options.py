@@ -11,11 +11,12 @@ from typing import Any, TypeVar
 import click
 
 from collector.config import load_file, setting
+from collector.core.channels import CHANNELS, is_channel
 from collector.errors import ConfigurationError, MachineFailed
 from collector.exchanges import exchange_named
 from collector.markets import exchange_symbol
-from collector.recorder import CHANNELS
 from collector.sizes import Size
+from collector.sources.markets import is_wildcard
 from storage_backends.interface import Backend, Market
 from storage_backends.settings import StoreSettings
 
@@ -53,6 +54,15 @@ def market_options(command: Command) -> Command:
     return click.option("--exchange", multiple=True, help="as stored: binanceusdm, …; repeatable  [default: all]")(
         command
     )
+
+
+def features_option(command: Command, default: str | None = "basic") -> Command:
+    """--features: what is computed of each epoch."""
+    return setting(
+        "--features",
+        default=default,
+        help="computed each epoch: basic, all, none, or names with commas; `collector features` lists them",
+    )(command)
 
 
 def retention_options(command: Command) -> Command:
@@ -102,11 +112,11 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     """
     protocols = {exchange_named(exchange).protocol for exchange in exchanges}
     for symbol in symbols:
-        if "*" not in symbol and protocols == {"binance"}:
+        if not is_wildcard(symbol) and protocols == {"binance"}:
             exchange_symbol(symbol)
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
-        if name not in CHANNELS:
+        if not is_channel(name):
             raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
     if not channels:
         raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")

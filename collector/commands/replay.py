@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace as changed
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from collector.commands.options import config_option, open_store, store_options
+from collector.commands.options import config_option, features_option, open_store, store_options
+from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
+from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
 from collector.markets import exchange_symbol, is_futures
 from collector.replay import Progress, Replay
@@ -37,7 +41,9 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
+@partial(features_option, default=None)
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
+@derived_options
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
@@ -49,16 +55,21 @@ def replay(
     steps: int,
     interval: int,
     ref: str,
+    features: str | None,
     sink_format: str,
     store: StoreSettings,
     as_json: bool,
+    **derived: Any,
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
-    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
-    --ref count. Replaying the same files into the same store again changes nothing.
+    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
+    and what is to be computed count. --features counts for all where it is given; where it is not, others get `basic`.
+    Replaying the same files into the same store again changes nothing.
     """
     symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
+    settings = derived_of(derived)
+    chosen_features(features or "basic")
     template = SessionStarted(
         exchange=exchange,
         symbol="",
@@ -68,6 +79,7 @@ def replay(
         steps=steps,
         reference=ref,
         channels=_CHANNELS,
+        features=features or "basic",
     )
     for file in files:
         if not file.is_file():
@@ -90,7 +102,7 @@ def replay(
 
     began = time.process_time()
     try:
-        progress = Replay(template, symbols, emit).run(files, show)
+        progress = Replay(template, symbols, emit, settings.session, features).run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:

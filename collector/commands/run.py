@@ -6,13 +6,23 @@ import asyncio
 import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from collector.clock import SystemClock
-from collector.commands.options import check_wanted, config_option, open_store, retention_options, store_options
+from collector.commands.options import (
+    check_wanted,
+    config_option,
+    features_option,
+    open_store,
+    retention_options,
+    store_options,
+)
+from collector.commands.stream_options import derived_options, stream_options, wanted_of
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
+from collector.context import check_intervals
 from collector.errors import ConfigurationError
 from collector.serve.child import check_address
 from collector.settings import RunSettings
@@ -31,22 +41,25 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     default=("binanceusdm",),
     help="binanceusdm, binance, or another of ccxt.pro, such as bybit-swap; repeatable",
 )
-@setting("--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
+@setting("-s", "--symbol", multiple=True, default=("BTC/USDT",), help="BTC/USDT, BTCUSDT or */USDT; repeatable")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a depth bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="depth buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
-@setting(
-    "--streams", default="depth,aggTrade,bookTicker", help="channels, with commas: depth, aggTrade, trade, bookTicker"
-)
+@stream_options
+@derived_options
 @setting(
     "--depth-speed",
     default="100ms",
     type=click.Choice(list(DEPTH_SPEEDS_MS)),
     help="pace of depth diffs; none: the exchange's own",
 )
+@features_option
+@setting("--context-enabled/--no-context-enabled", default=True, help="let features of long bars start from klines")
+@setting("--context-tfs", default="1m,5m,15m,1h", help="intervals of those klines, with commas")
+@setting("--context-bootstrap-limit", default=300, type=click.IntRange(1, 1000), help="klines of each interval")
 @store_options
-@setting("--dry-run", is_flag=True, help="collect and show, store nothing")
+@setting("--dry-run", "--no-storage", "dry_run", is_flag=True, help="collect and show, store nothing")
 @setting("--duration", default=None, type=FiniteRange(0, min_open=True), help="seconds, then stop as on Ctrl-C")
 @setting("--raw", is_flag=True, help="also write every input as a capture under DATA_DIR/raw")
 @setting(
@@ -59,6 +72,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
+@setting("--heal/--no-heal", default=True, help="fetch by REST the trades that a gap lacks (Binance)")
 @retention_options
 @setting(
     "--journal-max-bytes",
@@ -101,6 +115,12 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--record-dir", default=None, type=click.Path(path_type=Path), help="where to  [default: DATA_DIR/recordings]")
 @setting("--record-buffer-size", default=100, type=click.IntRange(1), help="lines that are written together")
 @setting("--webhook", default=None, help="address that is told, by POST, when a market's quality gets worse")
+@setting(
+    "--listing-interval",
+    default=300.0,
+    type=FiniteRange(1),
+    help="seconds between looks at what a wildcard means by now",
+)
 @setting("--http", default=None, help="also answer over HTTP, on HOST:PORT, in a process of its own; see `serve`")
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
@@ -119,8 +139,11 @@ def run(
     steps: int,
     interval: int,
     ref: str,
-    streams: str,
     depth_speed: str,
+    features: str,
+    context_enabled: bool,
+    context_tfs: str,
+    context_bootstrap_limit: int,
     store: StoreSettings,
     dry_run: bool,
     duration: float | None,
@@ -130,6 +153,7 @@ def run(
     flush_interval: float,
     max_batch_size: int,
     compact: bool,
+    heal: bool,
     retain_days: int | None,
     disk_budget: int | None,
     journal_max_bytes: int,
@@ -139,6 +163,7 @@ def run(
     max_connects: int,
     rotate_after: float,
     silence: float | None,
+    listing_interval: float,
     callback: tuple[str, ...],
     record_enabled: bool,
     record_dir: Path | None,
@@ -150,14 +175,16 @@ def run(
     futures_ws: str | None,
     log_level: str,
     check: bool,
+    **streams: Any,
 ) -> None:
     """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
 
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
-    strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS and DEPTH_SPEED work as they are.
+    strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
     logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    channels = check_wanted(exchange, symbol, streams)
+    wanted = wanted_of(streams)
+    channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
         exchanges=tuple(dict.fromkeys(exchange)),
         symbols=tuple(dict.fromkeys(symbol)),
@@ -167,16 +194,21 @@ def run(
         interval_s=interval,
         reference=ref,
         stale_after_s=stale_after,
+        features=_features(features, dry_run=dry_run),
+        context_intervals=check_intervals(context_tfs) if context_enabled else (),
+        context_limit=context_bootstrap_limit,
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
         flush_interval_s=flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
+        heal=heal,
         retain_days=retain_days,
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
         journal_max_bytes=journal_max_bytes,
+        derived=wanted.derived,
         record_dir=(record_dir or store.data_dir / "recordings") if record_enabled else None,
         record_buffer_size=record_buffer_size,
         webhook=webhook,
@@ -190,6 +222,8 @@ def run(
             anchor_limit=anchor_limit,
             max_connects_per_5min=max_connects,
             rotate_after_s=rotate_after * 3600,
+            polls=wanted.polls,
+            listing_interval_s=listing_interval,
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
@@ -209,3 +243,17 @@ def run(
 
         without_pandas()
     asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
+
+
+def _features(text: str, *, dry_run: bool) -> str:
+    """The features to compute: a dry run stores none and need not pay for the default.
+
+    Raises:
+        ConfigurationError: an unknown one.
+    """
+    if text == "none" or (dry_run and text == "basic"):
+        return "none"
+    from collector.features.options import chosen_features
+
+    chosen_features(text)
+    return text

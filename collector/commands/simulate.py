@@ -32,6 +32,16 @@ def _fault_help() -> str:
 )
 @click.option("--trades", type=click.FloatRange(0, 2000), default=5.0, show_default=True, help="Taker orders a second.")
 @click.option(
+    "--past",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Seconds that made-up markets have traded when this starts, for REST to tell of.",
+)
+@click.option(
+    "--past-orders", type=click.IntRange(0, 200_000), default=0, show_default=True, help="Taker orders in that time."
+)
+@click.option(
     "--capture",
     "captures",
     type=click.Path(path_type=Path),
@@ -74,6 +84,8 @@ def simulate(
     depth: int,
     levels: float,
     trades: float,
+    past: float,
+    past_orders: int,
     captures: tuple[Path, ...],
     speed: float,
     start_delay: float,
@@ -100,6 +112,8 @@ def simulate(
         depth=depth,
         levels=levels,
         trades=trades,
+        past_s=past,
+        past_orders=past_orders,
         captures=captures,
         speed=speed,
         start_delay_s=start_delay,

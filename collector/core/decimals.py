@@ -117,6 +117,13 @@ def parse_column(texts: Sequence[str], decimals: Decimals) -> Fixed:
     return Fixed(units, decimals.places or 0)
 
 
+def parse_signed(texts: Sequence[str], decimals: Decimals) -> Fixed:
+    """Numbers of one kind that may be negative, one text each; as `parse_column`."""
+    column = parse_column([text.removeprefix("-") for text in texts], decimals)
+    signs = np.array([-1 if text.startswith("-") else 1 for text in texts], np.int64)
+    return Fixed(column.units * signs, column.decimals)
+
+
 def parse_levels(
     bids: Sequence[bytes], asks: Sequence[bytes], price: Decimals, quantity: Decimals
 ) -> tuple[Levels, Levels]:

@@ -5,26 +5,32 @@ Live and replay hand the same objects to the same market, so that a replay gives
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
-from collector.core.gaps import Gap
+from collector.core.gaps import Gap, Unfilled
 from collector.core.sequencer import Position
 
 
 class Resume(msgspec.Struct):
-    """What a market remembers across sessions: how far each stream got, open gaps, and the last epoch written."""
+    """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
+    by REST, and the last epoch written."""
 
     positions: dict[str, Position] = {}
     open_gaps: dict[str, Gap] = {}
     last_epoch: int | None = None
     last_ns: int = 0
+    unfilled: list[Unfilled] = []
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):
     """A session begins; everything that decides about rows. `protocol` says what frames and ids mean: `binance`,
-    `bybit`, or `unified` for an exchange that only ccxt understands."""
+    `bybit`, or `unified` for an exchange that only ccxt understands.
+
+    `bars` names intervals. `tick_sizes` None makes no multi-tick book, and () lets the price decide on the ticks.
+    `book_grid_ms` None makes no rows of `books`.
+    """
 
     exchange: str
     symbol: str
@@ -37,6 +43,14 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     channels: tuple[str, ...] = ("depth", "trades", "book_ticker")
     resume: Resume | None = None
     protocol: str = "binance"
+    bars: tuple[str, ...] = ()
+    tick_sizes: tuple[str, ...] | None = None
+    num_levels: int = 15
+    ask_rounding: Literal["ceil", "floor"] = "ceil"
+    book_grid_ms: int | None = None
+    book_depth: int = 25
+    features: str = "none"
+    """Those that are computed, with commas."""
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):
@@ -81,6 +95,23 @@ class Verbatim(msgspec.Struct, tag_field="event", tag="verbatim"):
     text: bytes
 
 
+class RestTrades(msgspec.Struct, tag_field="event", tag="rest_trades"):
+    """Trades that were fetched because a gap lacks them: rows of a REST answer, as received. `channel` is `trades`
+    (rows of aggTrades) or `raw_trades` (rows of trades or historicalTrades); those that no gap lacks count for nothing.
+    """
+
+    channel: str
+    rows: msgspec.Raw
+
+
+class HealingEnded(msgspec.Struct, tag_field="event", tag="healing_ended"):
+    """Nothing will fill a gap any more, for a reason that people want to know."""
+
+    channel: str
+    gap_id: str
+    reason: str
+
+
 class Refused(msgspec.Struct, tag_field="event", tag="refused"):
     """Rows that were received but could not be kept, since the journal or the disk was full."""
 
@@ -90,6 +121,15 @@ class Refused(msgspec.Struct, tag_field="event", tag="refused"):
     to_id: int | None
     from_ns: int
     to_ns: int
+
+
+class Polled(msgspec.Struct, tag_field="event", tag="polled"):
+    """The body of a REST answer that was asked for at an interval: `book` of `limit` levels, or `open_interest`."""
+
+    what: Literal["book", "open_interest"]
+    requested_ns: int
+    text: bytes
+    limit: int = 0
 
 
 class Tick(msgspec.Struct, tag_field="event", tag="tick"):
@@ -129,6 +169,34 @@ class UnifiedTrades(msgspec.Struct, tag_field="event", tag="unified_trades"):
     trades: list[UnifiedTrade]
 
 
+class Kline(msgspec.Struct, array_like=True, frozen=True):
+    """A bar that is over, as REST tells it; `buy_volume` is what takers bought, `trades` counts."""
+
+    open_time_ms: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    quote_volume: float
+    buy_volume: float
+    buy_quote_volume: float
+    trades: int
+
+
+class History(msgspec.Struct, tag_field="event", tag="history"):
+    """Bars of the time before, oldest first, that features start from. `interval` as in `1m`."""
+
+    interval: str
+    klines: list[Kline]
+
+
+class AvwapAnchor(msgspec.Struct, tag_field="event", tag="avwap_anchor"):
+    """Where the anchored VWAP starts: `manual`: now; `auto`: at the start of each quarter of an hour."""
+
+    mode: Literal["auto", "manual"]
+
+
 CollectorInput: TypeAlias = (
     SessionStarted
     | SessionStopped
@@ -137,11 +205,16 @@ CollectorInput: TypeAlias = (
     | AnchorRequested
     | AnchorArrived
     | Verbatim
+    | RestTrades
+    | HealingEnded
     | Refused
+    | Polled
     | Tick
     | Note
     | UnifiedBook
     | UnifiedTrades
+    | History
+    | AvwapAnchor
 )
 
 encode_input = msgspec.json.Encoder().encode

@@ -2,75 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
-
 import msgspec
-import numpy as np
 
 from collector.core.anchors import Request
-from collector.core.batch import Batch, Nested, joined
-from collector.core.book import Book
-from collector.core.buckets import Buckets, Grid, ask_buckets, bid_buckets
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode
+from collector.core.batch import Batch, joined
+from collector.core.buckets import Grid
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
 from collector.core.depth import Depth
+from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
+from collector.core.derived import epoch_consumers, trades_stream
+from collector.core.entry import Entry
 from collector.core.epochs import SECOND_NS, Epochs
-from collector.core.gaps import Gap, GapLedger
+from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
+from collector.core.gaps import Gap, GapLedger, Unfilled
+from collector.core.grid import BookGrid
+from collector.core.history import history_batch, history_detail
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
+    AvwapAnchor,
     Closed,
     CollectorInput,
+    HealingEnded,
+    History,
     Note,
     Opened,
+    Polled,
     Refused,
+    RestTrades,
     Resume,
     SessionStarted,
     SessionStopped,
     Tick,
     Verbatim,
 )
+from collector.core.polls import Polls
 from collector.core.records import Records, rows_batch
-from collector.core.sequencer import Sequencer
-from collector.core.tapes import KINDS, Entry, Tape
+from collector.core.sequencer import Position, Sequencer
+from collector.core.tapes import KINDS, Tape, open_tape
 
-_DEPTH_ROW = (
-    "epoch",
-    "best_bid",
-    "best_ask",
-    "price",
-    "step_pct",
-    "num_steps",
-    "ref",
-    "bid_coverage",
-    "ask_coverage",
-    "last_update_id",
-    "event_time",
-    "recv_ns",
-    "book_age_ms",
-    "valid",
-)
-
-
-class EpochRow(NamedTuple):
-    """The newest epoch in short, for whoever shows it."""
-
-    epoch: int
-    best_bid: float | None
-    best_ask: float | None
-    bids: Buckets | None
-    asks: Buckets | None
-    valid: bool
-
-    @property
-    def bid_sum(self) -> float:
-        """What the known buckets of the bids hold, in quote currency."""
-        return _total(self.bids)
-
-    @property
-    def ask_sum(self) -> float:
-        """What the known buckets of the asks hold, in quote currency."""
-        return _total(self.asks)
+FETCHED_AFTERWARDS = ("trades", "raw_trades")
+"""Streams whose gaps may be filled by REST."""
 
 
 class Market:
@@ -81,21 +53,37 @@ class Market:
     exchange sends raises here.
     """
 
+    _sequencers: dict[str, Sequencer]
+    _tapes: dict[str, Tape]
+
     def __init__(self, start_ns: int, session: SessionStarted) -> None:
         resume = session.resume or Resume()
         self.session = session
-        self.latest: EpochRow | None = None
         self._now_ns = start_ns
-        self._grid = Grid(session.step, session.steps, "mid" if session.reference == "mid" else "best")
+        self._stale_after_ns = session.stale_after_s * SECOND_NS
+        grid = Grid(session.step, session.steps, "mid" if session.reference == "mid" else "best")
+        self._depth_rows = DepthRows(grid, self._stale_after_ns)
         self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
         self._last_epoch = resume.last_epoch
         self._records = Records()
-        self._ledger = GapLedger(resume.open_gaps)
+        self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
-        self._depth_rows: list[tuple[Any, ...]] = []
-        self._depth_buckets: list[tuple[Buckets | None, Buckets | None]] = []
         self._request: AnchorArrived | None = None
         self._build(resume)
+        # Streams of which nothing can be said to be missing, since nothing ever came: they were not connected yet, or
+        # only in the epoch that runs.
+        self._unheard = {name for name in session.channels if not self._sequencers[name].position.recv_ns}
+        self._new: set[str] = set()
+        self._flow = FlowPieces()
+        self._consumers: list[EpochConsumer] = []
+        for consumer in epoch_consumers(session, self._records.tell):
+            self.add_consumer(consumer)
+        self._grid: BookGrid | None = None
+        if session.book_grid_ms is not None:
+            tell = self._records.tell
+            self._grid = BookGrid(session.book_grid_ms, session.book_depth, start_ns, self._stale_after_ns, tell)
+        self._polls = Polls(self._records, self._ledger)
+        self._set_due()
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
         if resume.last_epoch is not None and start_ns < resume.last_epoch * SECOND_NS:
             self._records.event(
@@ -108,14 +96,27 @@ class Market:
 
     def _build(self, resume: Resume) -> None:
         """Makes what reads the streams: sequencers, book and tapes."""
-        self._sequencers: Mapping[str, Sequencer] = {
-            name: Sequencer(name, self._ledger, resume.positions.get(name), contiguous=contiguous)
-            for name, contiguous in [("depth", True), *((kind.table, kind.contiguous) for kind in KINDS)]
-        }
-        self._depth = Depth(self._sequencers["depth"], self._ledger, self._records, futures=self.session.futures)
-        self._tapes = {
-            kind.table: Tape(kind, self._sequencers[kind.table], self._ledger, self._records) for kind in KINDS
-        }
+        depth = Sequencer("depth", self._ledger, resume.positions.get("depth"))
+        self._sequencers = {"depth": depth}
+        self._depth = Depth(depth, self._ledger, self._records, futures=self.session.futures)
+        self._tapes = {}
+        known = [name for name in resume.positions if name != "depth"]
+        for stream in dict.fromkeys([*(kind.table for kind in KINDS), *known, *self.session.channels]):
+            if stream != "depth":
+                self._open_tape(stream, resume.positions.get(stream))
+
+    def _open_tape(self, stream: str, position: Position | None = None) -> None:
+        self._sequencers[stream], self._tapes[stream] = open_tape(stream, self._ledger, self._records, position)
+
+    def add_consumer(self, consumer: EpochConsumer) -> None:
+        """Lets `consumer` compute rows from each epoch, from the one that runs on."""
+        self._consumers.append(consumer)
+        self._records.watcher = self._flow.add
+
+    @property
+    def latest(self) -> EpochRow | None:
+        """The newest epoch; None before the first."""
+        return self._depth_rows.latest
 
     @property
     def counts(self) -> dict[str, int]:
@@ -138,6 +139,11 @@ class Market:
         """The streams with a gap that has not ended."""
         return frozenset(self._ledger.open_gaps)
 
+    @property
+    def wants_history(self) -> set[int]:
+        """Lengths (s) of the bars whose past features lack."""
+        return {length for one in self._consumers if isinstance(one, Listener) for length in one.wants_history}
+
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
         wanted = self._depth.wanted
@@ -153,9 +159,13 @@ class Market:
         """The last id taken of a channel; None before the first."""
         return self._sequencers[channel].position.last_id
 
+    def unfilled(self) -> list[Unfilled]:
+        """The gaps of trades that are over and that `RestTrades` may still fill, oldest first in each stream."""
+        return self._ledger.unfilled(FETCHED_AFTERWARDS)
+
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
         """One decoded message, with the frame it came in. Its channel was `Opened` before."""
-        if self._now_ns < recv_ns < self._epochs.end_ns:
+        if self._now_ns < recv_ns < self._due_ns:
             self._now_ns = recv_ns
         else:
             self._advance(recv_ns)
@@ -193,6 +203,11 @@ class Market:
                 self._request = happened
             case Verbatim(connection, text):
                 self._verbatim(recv_ns, connection, text)
+            case RestTrades(channel, rows):
+                self._fetched(recv_ns, channel, rows)
+            case HealingEnded(channel, gap_id, reason):
+                self._ledger.give_up(channel, gap_id)
+                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
             case Refused():
                 self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
                 self._ledger.record(
@@ -206,21 +221,27 @@ class Market:
                 )
                 if happened.stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
                     self._depth.wanted = self._depth.wanted or "refused"
+            case Polled():
+                self._polls.take(recv_ns, happened, self.session.symbol)
             case Note(kind, detail):
                 self._records.event(recv_ns, kind, detail=detail)
             case SessionStopped(reason):
                 self._depth.finish()
                 self._records.event(recv_ns, "session_stopped", detail=reason)
+            case History():
+                self._history(recv_ns, happened)
+            case AvwapAnchor():
+                self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
+                self._let_hear(happened)
             case Tick() | SessionStarted():
                 pass
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""
         self._settle()
-        batches = self._records.drain()
-        if self._depth_rows:
-            batches.append(_depth_batch(self._depth_rows, self._depth_buckets))
-            self._depth_rows, self._depth_buckets = [], []
+        batches = self._records.drain() + self._depth_rows.drain()
+        if self._grid is not None:
+            batches += self._grid.drain()
         if self._ledger.rows:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
@@ -234,6 +255,7 @@ class Market:
             self._ledger.open_gaps,
             self._last_epoch,
             self._now_ns,
+            self.unfilled(),
         )
 
     def _settle(self) -> None:
@@ -254,10 +276,29 @@ class Market:
         else:
             self.message(recv_ns, message, text)
 
+    def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
+        tape = self._tapes[channel]
+        try:
+            rows = rest_rows(body)
+        except Undecodable as error:
+            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
+            return
+        for row in rows:
+            try:
+                message = decode_rest_trade(channel, self.session.symbol, row)
+            except Undecodable as error:
+                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
+            else:
+                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
+
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
         for channel in channels:
             self._connections[channel] = connection
+            if channel not in self._sequencers:  # in a capture of others, which announces nothing
+                self._open_tape(channel)
+        self._new |= self._unheard.intersection(channels)
+        self._unheard.difference_update(channels)
         if "depth" in channels and self._depth.book is None:
             self._depth.wanted = self._depth.wanted or "first"
 
@@ -267,79 +308,97 @@ class Market:
             if self._connections.get(channel) == connection:
                 self._connections[channel] = None
                 self._sequencers[channel].lost("delisted" if reason == "delisted" else "disconnect", recv_ns)
+                if channel not in self._ledger.open_gaps:
+                    self._unheard.add(channel)
 
     def _advance(self, now_ns: int) -> None:
         """Ends the epochs that are over before an input at `now_ns`."""
         if now_ns <= self._now_ns:
             self._settle()  # so that events of one time are numbered in the order of the inputs
         self._now_ns = max(self._now_ns, now_ns)
-        ended = self._epochs.ended(now_ns)
-        if not ended:
+        if now_ns < self._due_ns:
             return
+        ended = self._epochs.ended(now_ns)
+        self._reach(ended[0] * SECOND_NS if ended else now_ns)
+        if ended:
+            self._end(ended)
+            self._reach(now_ns)
+        self._set_due()
+
+    def _set_due(self) -> None:
+        """When the next epoch ends, or the next point of the grid is reached."""
+        self._due_ns = self._epochs.end_ns
+        if self._grid is not None:
+            self._due_ns = min(self._due_ns, self._grid.next_ns)
+
+    def _reach(self, now_ns: int) -> None:
+        if self._grid is not None and now_ns >= self._grid.next_ns:
+            self._depth.settle()
+            self._grid.reach(now_ns, self._standing())
+
+    def _standing(self) -> Standing:
+        sound = self._connections.get("depth") is not None and "depth" not in self._ledger.open_gaps
+        return standing(self._depth, sound=sound)
+
+    def _end(self, ended: range) -> None:
+        """Ends epochs, between which nothing came."""
+        self._check_book(ended[0] * SECOND_NS)
+        now = self._standing()
+        self._depth_rows.add(ended, now)
+        self._last_epoch = ended[-1]
+        if self._consumers:
+            self._consume(ended, now)
+        self._ledger.touched.clear()
+        self._new.clear()
+
+    def _history(self, recv_ns: int, history: History) -> None:
+        """Stores the klines too: with the event they say what features started from."""
+        if history.klines:
+            self._records.add(history_batch(recv_ns, history))
+        self._records.event(recv_ns, "history", stream="klines", detail=history_detail(history))
+        self._let_hear(history)
+
+    def _let_hear(self, happened: CollectorInput) -> None:
+        for consumer in self._consumers:
+            if isinstance(consumer, Listener):
+                consumer.hear(happened)
+
+    def _check_book(self, at_ns: int) -> None:
+        """Lets go of a book that shows itself to be wrong, and asks for more where its best is not known."""
         depth = self._depth
         depth.settle()
         book = depth.book
-        if book is not None and _crossed(book):
-            depth.wrong(ended[0] * SECOND_NS, "crossed")
+        if book is not None and crossed(book):
+            depth.wrong(at_ns, "crossed")
         elif book is not None and not book.known_to_its_best:
             depth.wanted = depth.wanted or "beyond known depth"
-        book = depth.book
-        grid = self._grid
-        bids, asks = (None, None) if book is None else (bid_buckets(book, grid), ask_buckets(book, grid))
-        unit = 1.0 if book is None else float(10**book.price_places)
-        best_bid = book.best_bid / unit if book is not None and book.best_bid is not None else None
-        best_ask = book.best_ask / unit if book is not None and book.best_ask is not None else None
-        mid = None if best_bid is None or best_ask is None else (best_bid + best_ask) / 2
-        in_step = (
-            book is not None
-            and book.known_to_its_best
-            and self._connections.get("depth") is not None
-            and "depth" not in self._ledger.open_gaps
-        )
-        for epoch in ended:
-            age_ns = None if depth.last_recv_ns is None else epoch * SECOND_NS - depth.last_recv_ns
-            valid = in_step and age_ns is not None and age_ns <= self.session.stale_after_s * SECOND_NS
-            self._depth_rows.append(
-                (
-                    epoch,
-                    best_bid,
-                    best_ask,
-                    mid,
-                    grid.step,
-                    grid.steps,
-                    grid.reference,
-                    None if bids is None else bids.coverage,
-                    None if asks is None else asks.coverage,
-                    depth.last_id,
-                    depth.event_ms,
-                    depth.last_recv_ns,
-                    None if age_ns is None else age_ns // 1_000_000,
-                    valid,
-                )
+
+    def _consume(self, epochs: range, now: Standing) -> None:
+        """Hands each of `epochs` to the consumers; all that came meanwhile belongs to the first."""
+        self._settle()
+        source = trades_stream(self.session.channels, self._unheard)
+        for epoch in epochs:
+            trades, quotes, mark, liquidations = self._flow.take(source)
+            in_gap = {*self._ledger.open_gaps, *self._unheard}
+            if epoch == epochs[0]:
+                in_gap |= {*self._ledger.touched.values(), *self._new}
+            flow = EpochFlow(
+                epoch,
+                now.book,
+                now.recv_ns,
+                now.valid(epoch * SECOND_NS, self._stale_after_ns),
+                self._event_ms(),
+                trades,
+                quotes,
+                mark,
+                liquidations,
+                frozenset(in_gap),
+                source,
             )
-            self._depth_buckets.append((bids, asks))
-        self._last_epoch = ended[-1]
-        self.latest = EpochRow(ended[-1], best_bid, best_ask, bids, asks, valid)
+            for consumer in self._consumers:
+                for batch in consumer.take(flow):
+                    self._records.add(batch)
 
-
-def _crossed(book: Book) -> bool:
-    return book.best_bid is not None and book.best_ask is not None and book.best_bid >= book.best_ask
-
-
-def _total(buckets: Buckets | None) -> float:
-    if buckets is None:
-        return 0.0
-    values = buckets.values
-    return float(values[~np.isnan(values)].sum(dtype=np.float64))
-
-
-def _depth_batch(rows: list[tuple[Any, ...]], buckets: list[tuple[Buckets | None, Buckets | None]]) -> Batch:
-    columns = rows_batch("depth", _DEPTH_ROW, rows).columns
-    bids, asks = zip(*buckets, strict=True)
-    return Batch("depth", {**columns, "bid_buckets": _nested(bids), "ask_buckets": _nested(asks)})
-
-
-def _nested(sides: tuple[Buckets | None, ...]) -> Nested:
-    counts = np.array([-1 if side is None else len(side.values) for side in sides], np.int32)
-    values = [side.values for side in sides if side is not None]
-    return Nested(counts, np.concatenate(values) if values else np.empty(0, np.float32))
+    def _event_ms(self) -> int | None:
+        told = [self._depth.event_ms, *(one.position.event_ms for one in self._sequencers.values())]
+        return max((one for one in told if one is not None), default=None)

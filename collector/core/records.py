@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from collector.core.batch import Batch
 
@@ -12,13 +13,20 @@ TEXT_LIMIT = 262_144
 
 _TIMES = 4096  # far more than can wait between two drains
 
+Tell: TypeAlias = Callable[[int, str, str], None]
+"""Makes an event of a time, a kind and a detail."""
+
 EVENT_COLUMNS = ("time_ns", "sequence", "kind", "stream", "connection", "detail", "text")
 
 
 class Records:
-    """Rows by table, in the order in which they came to be, and counters for whoever watches."""
+    """Rows by table, in the order in which they came to be, and counters for whoever watches.
+
+    `watcher` is shown each batch as it comes.
+    """
 
     def __init__(self) -> None:
+        self.watcher: Callable[[Batch], None] | None = None
         self.counts: Counter[str] = Counter()
         self._batches: list[Batch] = []
         self._events: list[tuple[Any, ...]] = []
@@ -28,6 +36,8 @@ class Records:
         """Takes a batch; empty ones are left out."""
         if batch.rows:
             self._batches.append(batch)
+            if self.watcher is not None:
+                self.watcher(batch)
 
     def event(
         self,
@@ -46,6 +56,10 @@ class Records:
         if len(self._at_time) > _TIMES:
             del self._at_time[next(iter(self._at_time))]
         self._events.append((time_ns, sequence, kind, stream, connection, detail, text))
+
+    def tell(self, time_ns: int, kind: str, detail: str) -> None:
+        """An event of no stream in particular."""
+        self.event(time_ns, kind, detail=detail)
 
     def quarantine(
         self, time_ns: int, stream: str | None, connection: int | None, reason: str, text: str | bytes

@@ -8,6 +8,7 @@ Every numbered message covers ids first…last. What it follows on is `first - 1
   Update ids there are not contiguous, so `U` says nothing about what was missed.
 - aggTrade and trade: the id before. Both count without holes (10,700 of 10,700 steps in two real captures).
 - bookTicker: ids rise, with holes that mean nothing.
+- Mark price, liquidations, klines, partial books: no ids that count; event times, or update ids, tell messages apart.
 
 A message that reaches back before the last one and also beyond it is taken: its absolute quantities repeat nothing
 wrong and leave nothing out.
@@ -131,3 +132,30 @@ class Sequencer:
             return Verdict.DUPLICATE
         self._recent.append(last_id)
         return Verdict.LATE
+
+
+class StampedSequencer(Sequencer):
+    """A stream without ids that count. Messages are told apart by a number that rises with time; one that was missed
+    leaves no trace, so gaps have times only, and are stated where the connection was lost."""
+
+    def judge(self, first_id: int, last_id: int, event_ms: int | None, recv_ns: int) -> Verdict:
+        """Takes one message into account. LATE is one that is older than the newest; it is stored all the same."""
+        position = self.position
+        if last_id in self._recent:
+            return Verdict.DUPLICATE
+        self._recent.append(last_id)
+        late = position.last_id is not None and last_id <= position.last_id
+        if self.stream in self._ledger.open_gaps:
+            self._ledger.close(self.stream, None, recv_ns)
+        position.recv_ns = recv_ns
+        if late:
+            return Verdict.LATE
+        position.last_id = last_id
+        if event_ms is not None:
+            position.event_ms = event_ms
+        return Verdict.NEXT
+
+    def lost(self, reason: str, detected_ns: int) -> None:
+        """The connection is gone: what the exchange sends meanwhile is missed unseen."""
+        if self.position.recv_ns:
+            self._ledger.open(self.stream, reason, None, self.position.recv_ns, detected_ns)

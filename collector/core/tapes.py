@@ -1,37 +1,34 @@
-"""Streams of single prices: aggTrades, trades and best quotes. Deduplicated and checked by id, parsed by the second."""
+"""Streams of which each message is one row: deduplicated and checked by id, parsed by the second.
+
+Of streams without ids that count, see `StampedSequencer`, two messages of one number must be equal; one that
+contradicts the other is no repetition, and goes into quarantine.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from collector.core.batch import Batch, Column
+from collector.core.channels import table_of
 from collector.core.decimals import BadNumber, Decimals, all_or_none, parse_column
-from collector.core.decode import AggTrade, BookTicker, Trade, event_time_ms
+from collector.core.decode import AggTrade, BookTicker, PartialDepth, Trade, event_time_ms
+from collector.core.entry import Entry
 from collector.core.gaps import GapLedger
 from collector.core.records import Records
-from collector.core.sequencer import Sequencer, Verdict
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """A message that waits to be parsed, with the frame it came in."""
-
-    recv_ns: int
-    connection: int
-    message: Any
-    text: str | bytes
+from collector.core.sequencer import Position, Sequencer, StampedSequencer, Verdict
+from collector.core.stamped import kline_columns, kline_ident, liquidation_columns, mark_columns, partial_columns
 
 
 class TapeKind(NamedTuple):
-    """What tells one tape from another: its table, ids, and columns."""
+    """What tells one tape from another: its table, ids, and columns. `stamped`: see `StampedSequencer`."""
 
     table: str
     ident: Callable[[Any], int]
     event_time: Callable[[Any], int | None]
     columns: Callable[[Sequence[Entry], Decimals, Decimals], dict[str, Column]]
     contiguous: bool = True
+    stamped: bool = False
 
 
 def _trade_columns(entries: Sequence[Entry], price: Decimals, quantity: Decimals) -> dict[str, Column]:
@@ -42,7 +39,7 @@ def _trade_columns(entries: Sequence[Entry], price: Decimals, quantity: Decimals
         "is_buyer_maker": [m.m for m in messages],
         "timestamp": [event_time_ms(m.T) for m in messages],
         "recv_ns": [entry.recv_ns for entry in entries],
-        "source": ["ws"] * len(entries),
+        "source": [entry.source for entry in entries],
     }
 
 
@@ -86,6 +83,31 @@ KINDS = (
     TapeKind("raw_trades", lambda m: m.t, lambda m: m.E, _raw_trade_columns),
     TapeKind("book_ticker", lambda m: m.u, lambda m: m.E, _ticker_columns, contiguous=False),
 )
+"""Those whose ids count."""
+
+_STAMPED = {
+    "mark_price": TapeKind("mark_price", lambda m: m.E, lambda m: m.E, mark_columns, contiguous=False, stamped=True),
+    "liquidations": TapeKind(
+        "liquidations", lambda m: m.E, lambda m: m.E, liquidation_columns, contiguous=False, stamped=True
+    ),
+    "klines": TapeKind("klines", kline_ident, lambda m: m.E, kline_columns, contiguous=False, stamped=True),
+    "partial_depth": TapeKind(
+        "partial_depth", lambda m: m.u, lambda m: m.E, partial_columns, contiguous=False, stamped=True
+    ),
+}
+_COUNTED = {kind.table: kind for kind in KINDS}
+
+
+def kind_of(stream: str) -> TapeKind:
+    """What kind of tape a stream is, by the core's name of it.
+
+    Raises:
+        KeyError: it is none.
+    """
+    return _COUNTED.get(stream) or _STAMPED[table_of(stream)]
+
+
+_REMEMBERED = 256  # as many as the sequencer tells repetitions by
 
 
 class Tape:
@@ -98,22 +120,54 @@ class Tape:
         self._records = records
         self._price, self._quantity = Decimals(), Decimals()
         self._pending: list[Entry] = []
+        self._told: dict[int, Any] = {}  # of a stamped stream: the last messages by their number
 
     def message(self, entry: Entry) -> None:
         """Takes one message, in order of receipt."""
         ident = self._kind.ident(entry.message)
         event_time = self._kind.event_time(entry.message)
         event_ms = None if event_time is None else event_time_ms(event_time)
-        if self._sequencer.judge(ident, ident, event_ms, entry.recv_ns) is Verdict.DUPLICATE:
-            self._records.counts[f"{self._kind.table} duplicates"] += 1
-        else:
+        verdict = self._sequencer.judge(ident, ident, event_ms, entry.recv_ns)
+        if verdict is Verdict.DUPLICATE:
+            if self._kind.stamped and self._contradicts(ident, entry):
+                self._quarantine(entry, "it contradicts the message before with the same number")
+            else:
+                self._records.counts[f"{self._kind.table} duplicates"] += 1
+            return
+        if self._kind.stamped:
+            self._told[ident] = entry.message
+            if len(self._told) > _REMEMBERED:
+                del self._told[next(iter(self._told))]
+            if verdict is Verdict.LATE:
+                self._records.counts[f"{self._kind.table} late"] += 1
+        self._pending.append(entry)
+
+    def fetched(self, entry: Entry) -> None:
+        """Takes one that was fetched afterwards, if a gap lacks it. How far the stream got does not change."""
+        ident = self._kind.ident(entry.message)
+        if self._ledger.fill(self._kind.table, ident, ident, entry.source):
             self._pending.append(entry)
+        else:
+            self._records.counts[f"{self._kind.table} duplicates"] += 1
 
     def settle(self) -> None:
         """Parses what waits; a message with a bad number goes into quarantine and leaves a gap of its own id."""
         entries, self._pending = self._pending, []
         if entries:
             self._take(entries)
+
+    def _contradicts(self, ident: int, entry: Entry) -> bool:
+        known, now = self._told.get(ident), entry.message
+        if isinstance(now, PartialDepth):  # the book of one update, sent again at another time
+            return known is not None and (known.b, known.a) != (now.b, now.a)
+        return known is not None and known != now
+
+    def _quarantine(self, entry: Entry, reason: str) -> None:
+        """Keeps what no row can hold; it leaves a gap of its own id, or of its moment where ids do not count."""
+        stream, at = self._sequencer.stream, entry.recv_ns
+        ident = None if self._kind.stamped else self._kind.ident(entry.message)
+        self._records.quarantine(at, stream, entry.connection, reason, entry.text)
+        self._ledger.record(stream, "quarantine", ident, ident, at, at, at, fillable=False)
 
     def _take(self, entries: list[Entry]) -> None:
         try:
@@ -135,9 +189,24 @@ class Tape:
         try:
             columns = self._kind.columns([entry], price, quantity)
         except BadNumber as error:
-            ident, at = self._kind.ident(entry.message), entry.recv_ns
-            self._records.quarantine(at, self._kind.table, entry.connection, str(error), entry.text)
-            self._ledger.record(self._kind.table, "quarantine", ident, ident, at, at, at, fillable=False)
+            self._quarantine(entry, str(error))
         else:
             self._price, self._quantity = price, quantity
             self._records.add(Batch(self._kind.table, columns))
+
+
+def open_tape(
+    stream: str, ledger: GapLedger, records: Records, position: Position | None = None
+) -> tuple[Sequencer, Tape]:
+    """The tape of a stream, by the core's name of it, and its sequencer.
+
+    Raises:
+        KeyError: the stream is none of single rows.
+    """
+    kind = kind_of(stream)
+    sequencer: Sequencer
+    if kind.stamped:
+        sequencer = StampedSequencer(stream, ledger, position)
+    else:
+        sequencer = Sequencer(stream, ledger, position, contiguous=kind.contiguous)
+    return sequencer, Tape(kind, sequencer, ledger, records)

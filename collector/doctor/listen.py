@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from collector.core.channels import channel_of
 from collector.core.decode import Undecodable, decode
 from collector.doctor.report import Check
-from collector.recorder import CHANNELS
 from collector.sources.budget import weight_of
 from collector.sources.errors import RestError
 from collector.sources.feed import Stream
@@ -18,9 +18,9 @@ from collector.sources.silence import Mark, Probe, rest_probe
 if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.binance_feed import BinanceFeed
+    from collector.sources.markets import MarketInfo
     from collector.sources.transport import Transport
 
-_CHANNEL = {table: channel for channel, table in CHANNELS.items()}
 _ASKED = 10  # silent streams of a channel that REST is asked about
 _NAMED = 5
 _TROUBLE = frozenset({"rejected", "connect_failed", "unacknowledged", "disconnect", "shutdown", "internal_error"})
@@ -56,7 +56,7 @@ class Listener:
         except Undecodable:
             self.undecodable += 1
             return None
-        stream = Stream(message.s, _CHANNEL[message.channel], "")
+        stream = Stream(message.s, channel_of(message.channel), "")
         if (stream.symbol, stream.channel) not in self.heard_ns:
             self.heard_ns[stream.symbol, stream.channel] = recv_ns
             self._news.set()
@@ -81,6 +81,20 @@ class Listener:
 
     def anchor(self, recv_ns: int, symbol: str, requested_ns: int, reason: str, limit: int, text: bytes) -> None:
         """None is asked for."""
+
+    def polled(
+        self,
+        recv_ns: int,
+        symbol: str,
+        what: Literal["book", "open_interest"],
+        requested_ns: int,
+        limit: int,
+        text: bytes,
+    ) -> None:
+        """Nothing to keep."""
+
+    def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
+        """Nothing to keep."""
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         """Measured by a check of its own."""

@@ -199,6 +199,17 @@ class CaptureSource:
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
         return list(self._history[symbol])
 
+    def trades(self, symbol: str) -> list[dict[str, Any]]:
+        """Of an aggregate only the whole quantity is known, so each row here is one aggregate."""
+        return [
+            {"id": row["l"], "price": row["p"], "qty": row["q"], "time": row["T"], "isBuyerMaker": row["m"]}
+            for row in self._history[symbol]
+        ]
+
+    def klines(self, symbol: str, interval: str) -> list[list[Any]]:
+        """None: a capture's klines are what it holds as a stream."""
+        return []
+
     def play(self) -> Iterator[tuple[int, Message | None]]:
         """The lines in the order of their time, as (recv_ns, message); the book moves as each is taken.
 

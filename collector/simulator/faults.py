@@ -35,6 +35,11 @@ KINDS: dict[str, tuple[frozenset[str], str]] = {
         frozenset({"market", "symbol"}),
         "a market is taken off: its streams end on live connections, REST says that the symbol is invalid",
     ),
+    "unlist": (
+        frozenset({"market", "symbol"}),
+        "a market is not there yet: exchangeInfo does not know it, its streams say nothing",
+    ),
+    "list": (frozenset({"market", "symbol"}), "a market that was not there yet is listed"),
     "garbage": (_CONNECTION_KEYS | {"n"}, "n frames that are not JSON"),
     "huge": (_CONNECTION_KEYS | {"bytes"}, "one frame of so many bytes (default 11 MiB)"),
     "unknown": (_CONNECTION_KEYS | {"n"}, "n messages of a type that nobody knows"),
@@ -174,13 +179,13 @@ class FaultBox:
         if fault.n > 0:
             self._armed.append(fault)
 
-    def disarm_freeze(self, thaw: Fault) -> None:
-        """Ends frozen streams that `thaw` matches."""
+    def end(self, kind: str, thaw: Fault) -> None:
+        """Ends faults of `kind`, `freeze` or `unlist`, that `thaw` matches."""
         self._armed = [
             fault
             for fault in self._armed
             if not (
-                fault.kind == "freeze"
+                fault.kind == kind
                 and thaw.market in (None, fault.market)
                 and thaw.symbol in (None, fault.symbol)
                 and thaw.stream in (None, fault.stream)
@@ -203,7 +208,7 @@ class FaultBox:
         for fault in self._armed:
             if not fault.touches(message):
                 continue
-            if fault.kind in {"freeze", "delist"}:
+            if fault.kind in {"freeze", "delist", "unlist"}:
                 return [(message, Fate.DROPPED)]
             if fault.kind == "drop":
                 self._use(fault)
@@ -238,7 +243,7 @@ class FaultBox:
     def delisted(self, exchange: str, symbol: str) -> bool:
         """Whether REST has to deny a market."""
         return any(
-            fault.kind == "delist" and fault.market in (None, exchange) and fault.symbol in (None, symbol)
+            fault.kind in {"delist", "unlist"} and fault.market in (None, exchange) and fault.symbol in (None, symbol)
             for fault in self._armed
         )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+
+_KEPT = 20_000
 
 
 @dataclass(slots=True)
@@ -28,17 +31,21 @@ class Kline:
 
 
 class KlineSeries:
-    """The open bar of one interval. Bars without trades repeat the last close."""
+    """The open bar of one interval, and those before it. Bars without trades repeat the last close."""
 
     def __init__(self, interval_ms: int, now_ms: int, price: int) -> None:
         self.interval_ms = interval_ms
         self.bar = self._empty(now_ms, price)
+        self.closed: deque[Kline] = deque(maxlen=_KEPT)
 
     def roll(self, now_ms: int) -> Kline | None:
-        """Begins the bar of `now_ms`; gives back the one that it closed, if any."""
+        """Begins the bar of `now_ms`; gives back the one that was open, if it ended."""
         if not self.bar.closed(now_ms):
             return None
-        done, self.bar = self.bar, self._empty(now_ms, self.bar.close)
+        done = self.bar
+        while self.bar.closed(now_ms):
+            self.closed.append(self.bar)
+            self.bar = self._empty(self.bar.open_ms + self.interval_ms, self.bar.close)
         return done
 
     def add(self, price: int, lots: int, first_trade_id: int, last_trade_id: int, taker_buys: bool) -> None:

@@ -38,3 +38,11 @@ class Source(Protocol):
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
         """Rows of REST aggTrades known so far, oldest first."""
         ...
+
+    def trades(self, symbol: str) -> list[dict[str, Any]]:
+        """Rows of REST trades and historicalTrades known so far, oldest first."""
+        ...
+
+    def klines(self, symbol: str, interval: str) -> list[list[Any]]:
+        """Rows of REST klines known so far, oldest first; the last one is open."""
+        ...

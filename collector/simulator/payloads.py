@@ -112,16 +112,49 @@ def force_order(instrument: Instrument, now_ms: int, fill: Fill) -> bytes:
     return encode({"e": "forceOrder", "E": now_ms, "o": order | {"T": now_ms - 1}})
 
 
+def trade_row(
+    instrument: Instrument, time_ms: int, trade_id: int, price: int, lots: int, buyer_is_maker: bool
+) -> dict[str, Any]:
+    """A row of REST trades and historicalTrades."""
+    row: dict[str, Any] = {
+        "id": trade_id,
+        "price": instrument.price_text(price),
+        "qty": instrument.quantity_text(lots),
+        "quoteQty": turnover_text(instrument, price * lots),
+        "time": time_ms,
+        "isBuyerMaker": buyer_is_maker,
+    }
+    return row | ({"isBestMatch": True} if instrument.exchange == SPOT else {})
+
+
+def turnover_text(instrument: Instrument, units: int) -> str:
+    """Ticks times lots in quote currency."""
+    digits = instrument.price_decimals + instrument.quantity_decimals
+    return f"{units // 10**digits}.{units % 10**digits:0{digits}d}" if digits else f"{units}.0"
+
+
+def kline_row(instrument: Instrument, bar: Kline) -> list[Any]:
+    """A row of REST klines."""
+    price, quantity = instrument.price_text, instrument.quantity_text
+    return [
+        bar.open_ms,
+        *(price(one) for one in (bar.open, bar.high, bar.low, bar.close)),
+        quantity(bar.lots),
+        bar.open_ms + bar.interval_ms - 1,
+        turnover_text(instrument, bar.turnover),
+        bar.trades,
+        quantity(bar.taker_buy_lots),
+        turnover_text(instrument, bar.taker_buy_turnover),
+        "0",
+    ]
+
+
 def kline(instrument: Instrument, now_ms: int, interval: str, bar: Kline, closed: bool) -> bytes:
     price, quantity = instrument.price_text, instrument.quantity_text
-    digits = instrument.price_decimals + instrument.quantity_decimals
-
-    def turnover(units: int) -> str:
-        return f"{units // 10**digits}.{units % 10**digits:0{digits}d}" if digits else f"{units}.0"
-
     k = {"t": bar.open_ms, "T": bar.open_ms + bar.interval_ms - 1, "s": instrument.symbol, "i": interval}
     k |= {"f": bar.first_trade_id, "L": bar.last_trade_id}
     k |= {"o": price(bar.open), "c": price(bar.close), "h": price(bar.high), "l": price(bar.low)}
-    k |= {"v": quantity(bar.lots), "n": bar.trades, "x": closed, "q": turnover(bar.turnover)}
-    k |= {"V": quantity(bar.taker_buy_lots), "Q": turnover(bar.taker_buy_turnover), "B": "0"}
+    k |= {"v": quantity(bar.lots), "n": bar.trades, "x": closed}
+    k |= {"q": turnover_text(instrument, bar.turnover), "V": quantity(bar.taker_buy_lots)}
+    k |= {"Q": turnover_text(instrument, bar.taker_buy_turnover), "B": "0"}
     return encode({"e": "kline", "E": now_ms, "s": instrument.symbol, "k": k})

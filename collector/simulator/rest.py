@@ -9,9 +9,9 @@ import msgspec
 from aiohttp import web
 
 from collector.simulator import exchange_info
-from collector.simulator.names import SPOT, USDM
+from collector.simulator.names import KLINE_MS, SPOT, USDM
 from collector.simulator.seeded import SeededSource
-from collector.simulator.weights import LIMITS, WeightBudget, depth_weight, fixed_weight
+from collector.simulator.weights import LIMITS, WeightBudget, depth_weight, fixed_weight, klines_weight
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,10 +22,25 @@ if TYPE_CHECKING:
     from collector.simulator.messages import Source
 
 PREFIXES = {SPOT: "/api/v3", USDM: "/fapi/v1"}
-ENDPOINTS = ("ping", "time", "exchangeInfo", "depth", "aggTrades", "trades", "premiumIndex", "openInterest")
+ENDPOINTS = (
+    "ping",
+    "time",
+    "exchangeInfo",
+    "depth",
+    "aggTrades",
+    "trades",
+    "historicalTrades",
+    "klines",
+    "fundingRate",
+    "premiumIndex",
+    "openInterest",
+)
 
 _USDM_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 _HOUR_MS = 3_600_000
+_REACH_MS = 48 * _HOUR_MS
+_FUNDING_MS = 8 * _HOUR_MS
+_FUNDINGS = 3 * 365
 
 
 class _ApiError(Exception):
@@ -83,15 +98,19 @@ class Rest:
                 headers["Retry-After"] = f"{fault.retry_after:g}"
             return _refusal(int(fault.status), headers)
         try:
+            if endpoint == "historicalTrades" and self.exchange == USDM and "X-MBX-APIKEY" not in request.headers:
+                raise _ApiError(-2014, "API-key format invalid.", 401)
             text = self._answer(endpoint, query)
         except _ApiError as error:
             return _json({"code": error.code, "msg": str(error)}, error.status, headers)
         return web.Response(body=text, content_type="application/json", headers=headers)
 
     def _weight(self, endpoint: str, query: Mapping[str, str]) -> int:
-        if endpoint != "depth":
-            return fixed_weight(self.exchange, endpoint)
-        return depth_weight(self.exchange, _integer(query, "limit"))
+        if endpoint == "depth":
+            return depth_weight(self.exchange, _integer(query, "limit"))
+        if endpoint == "klines":
+            return klines_weight(self.exchange, _integer(query, "limit"))
+        return fixed_weight(self.exchange, endpoint)
 
     def _answer(self, endpoint: str, query: Mapping[str, str]) -> bytes:
         now_ms = self._clock.now_ns() // 10**6
@@ -107,10 +126,14 @@ class Rest:
             return self._depth(symbol, query, now_ms)
         if endpoint == "aggTrades":
             return encode(self._agg_trades(symbol, query, now_ms))
-        if endpoint == "trades":
-            return encode(self._trades(symbol, query))
+        if endpoint in ("trades", "historicalTrades"):
+            return encode(self._trades(symbol, query, by_id=endpoint == "historicalTrades"))
+        if endpoint == "klines":
+            return encode(self._klines(symbol, query, now_ms))
         if self.exchange == SPOT:
             raise _ApiError(-1, f"no endpoint {endpoint}", 404)
+        if endpoint == "fundingRate":
+            return encode(_funding_rates(symbol, query, now_ms))
         if endpoint == "openInterest":
             return encode({"symbol": symbol, "openInterest": "10659.509", "time": now_ms})
         return encode(self._premium_index(symbol, now_ms))
@@ -131,7 +154,8 @@ class Rest:
                 return [self._known[name] for name in msgspec.json.decode(query["symbols"], type=list[str])]
             except (KeyError, msgspec.MsgspecError):
                 raise _ApiError(-1121, "Invalid symbol.") from None
-        return self._entries
+        gone = {name for name in self._source.symbols() if self._hub.faults.delisted(self.exchange, name)}
+        return [raw for name, raw in self._known.items() if name not in gone] if gone else self._entries
 
     def _symbol(self, query: Mapping[str, str]) -> str:
         symbol = query.get("symbol")
@@ -169,14 +193,17 @@ class Rest:
         if self.exchange == USDM:
             if from_id is not None and (start_ms is not None or end_ms is not None):
                 raise _ApiError(-1128, "Combination of optional parameters invalid.")
-            if start_ms is not None and start_ms < now_ms - 48 * _HOUR_MS:
+            if start_ms is not None and start_ms < now_ms - _REACH_MS:
                 raise _ApiError(-4166, "Search window is restricted to recent 2 days.")
             if start_ms is not None and end_ms is not None and end_ms - start_ms > _HOUR_MS:
                 raise _ApiError(-4166, "Search window is restricted to 1 hour.")
         rows: list[dict[str, Any]]
         rows = self._source.agg_trades(symbol) if symbol in self._source.symbols() else []
         if from_id is not None:
-            return [row for row in rows if row["a"] >= from_id][:limit]
+            found = [row for row in rows if row["a"] >= from_id][:limit]
+            if self.exchange == USDM and found and found[0]["T"] < now_ms - _REACH_MS:
+                raise _ApiError(-4166, "Search window is restricted to recent 2 days.")
+            return found
         if start_ms is None and end_ms is None:
             return rows[-limit:]
         inside = [
@@ -184,14 +211,25 @@ class Rest:
         ]
         return inside[-limit:] if start_ms is None else inside[:limit]
 
-    def _trades(self, symbol: str, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        """Single trades. Of an aggregate only the whole quantity is kept, so each row here is one aggregate."""
+    def _trades(self, symbol: str, query: Mapping[str, str], *, by_id: bool) -> list[dict[str, Any]]:
         limit = min(_integer(query, "limit") or 500, 1000)
-        rows = self._source.agg_trades(symbol)[-limit:] if symbol in self._source.symbols() else []
-        return [
-            {"id": row["l"], "price": row["p"], "qty": row["q"], "time": row["T"], "isBuyerMaker": row["m"]}
-            for row in rows
+        rows = self._source.trades(symbol) if symbol in self._source.symbols() else []
+        from_id = _integer(query, "fromId") if by_id else None
+        if from_id is not None:
+            return [row for row in rows if row["id"] >= from_id][:limit]
+        return rows[-limit:]
+
+    def _klines(self, symbol: str, query: Mapping[str, str], now_ms: int) -> list[list[Any]]:
+        interval = query.get("interval")
+        if interval not in KLINE_MS or (interval == "1s" and self.exchange == USDM):
+            raise _ApiError(-1120, "Invalid interval.")
+        limit = min(_integer(query, "limit") or 500, 1000 if self.exchange == SPOT else 1500)
+        start_ms, end_ms = _integer(query, "startTime"), _integer(query, "endTime")
+        rows = self._source.klines(symbol, interval) if symbol in self._source.symbols() else []
+        inside = [
+            row for row in rows if (start_ms is None or row[0] >= start_ms) and (end_ms is None or row[0] <= end_ms)
         ]
+        return inside[-limit:] if start_ms is None else inside[:limit]
 
     def _premium_index(self, symbol: str, now_ms: int) -> dict[str, Any]:
         if not isinstance(self._source, SeededSource) or symbol not in self._source.symbols():
@@ -207,6 +245,21 @@ class Rest:
             "nextFundingTime": mark["T"],
             "time": now_ms,
         }
+
+
+def _funding_rates(symbol: str, query: Mapping[str, str], now_ms: int) -> list[dict[str, Any]]:
+    """Rates made of their time alone: a year of them, each eight hours, a few milliseconds late as the exchange's."""
+    limit = min(_integer(query, "limit") or 100, 1000)
+    start_ms, end_ms = _integer(query, "startTime"), _integer(query, "endTime")
+    newest = now_ms // _FUNDING_MS
+    rows = []
+    for number in range(newest - _FUNDINGS, newest + 1):
+        paid_ms = number * _FUNDING_MS + number % 7
+        if (start_ms is None or paid_ms >= start_ms) and (end_ms is None or paid_ms <= end_ms) and paid_ms <= now_ms:
+            rate, mark = (number * 7919 % 41 - 20) / 1e5, 60_000 + number * 31 % 5_000
+            text = {"fundingRate": f"{rate:.8f}", "markPrice": f"{mark}.00000000"}
+            rows.append({"symbol": symbol, "fundingTime": paid_ms, **text})
+    return rows[-limit:] if start_ms is None else rows[:limit]
 
 
 def _integer(query: Mapping[str, str], key: str) -> int | None:

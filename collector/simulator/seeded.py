@@ -59,37 +59,50 @@ class SeededMarket:
     """One symbol of one exchange."""
 
     def __init__(
-        self, instrument: Instrument, seed: int, depth: int, changes_per_diff: float, orders_per_s: float, now_ms: int
+        self,
+        instrument: Instrument,
+        seed: int,
+        depth: int,
+        changes_per_diff: float,
+        orders_per_s: float,
+        now_ms: int,
+        *,
+        past_ms: int = 0,
+        past_orders: int = 0,
     ) -> None:
         """
         Args:
             depth: levels a side.
             changes_per_diff: mean limit order changes in 100 ms.
             orders_per_s: mean taker orders a second.
+            past_ms: how long the market has traded already; `past_orders` is about how many taker orders it had.
         """
         self.instrument = instrument
         self.model = MarketModel(instrument, seed, depth)
         self.history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
+        self.single_trades: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self._changes = changes_per_diff * STEP_MS / 100
         self._orders = orders_per_s * STEP_MS / 1000
-        self._first_book = (self.model.last_id, *self.model.top(5000))
         self._windows: dict[int, _DiffWindow] = {}
         self._sent_partial: dict[tuple[str, int], int] = {}
         self._klines = {
-            name: KlineSeries(interval_ms, now_ms, instrument.start_ticks)
+            name: KlineSeries(interval_ms, now_ms - past_ms, instrument.start_ticks)
             for name, interval_ms in KLINE_MS.items()
             if instrument.exchange == SPOT or name != "1s"
         }
         self._sent_klines: dict[str, int] = {}
-        self._now_ms = now_ms
         self._forced_ms = 0
+        self._live_through(now_ms - past_ms, now_ms, past_orders)
+        self._now_ms = now_ms
+        self._first_book = (self.model.last_id, *self.model.top(5000))
 
     def advance(self, now_ms: int, subscribed: Collection[tuple[str, int]]) -> list[Message]:
         """Moves the market one step; gives the messages of the subscribed (channel, speed_ms), in order of sending."""
         messages: list[Message] = []
         diff_speeds = {speed_ms for channel, speed_ms in subscribed if channel == "depth"}
         self._keep_windows(diff_speeds)
-        closed = {name: bar for name, series in self._klines.items() if (bar := series.roll(now_ms)) is not None}
+        made_ms = now_ms - 1  # a step's trades were made right before it, and klines go by the time of trades
+        closed = {name: bar for name, series in self._klines.items() if (bar := series.roll(made_ms)) is not None}
         channels = {channel for channel, _ in subscribed}
         step = self.model.step(self._changes, self._orders)
         for event in step.events:
@@ -106,6 +119,12 @@ class SeededMarket:
         self._now_ms = now_ms
         return messages
 
+    def klines(self, interval: str) -> list[list[Any]]:
+        """Rows of REST klines, the open one last; none for an interval that there is not."""
+        series = self._klines.get(interval)
+        bars = [] if series is None else [*series.closed, series.bar]
+        return [payloads.kline_row(self.instrument, bar) for bar in bars]
+
     def depth(self, limit: int, now_ms: int, *, foreign_id: bool = False) -> bytes:
         """A REST snapshot. `foreign_id` gives it the last id before this market's next change, which is another's."""
         last_id = self.model.next_id - 1 if foreign_id else self.model.last_id
@@ -114,6 +133,18 @@ class SeededMarket:
     def stale_depth(self, limit: int, now_ms: int) -> bytes:
         last_id, bids, asks = self._first_book
         return payloads.snapshot(self.instrument, now_ms, last_id, bids[:limit], asks[:limit])
+
+    def _live_through(self, start_ms: int, end_ms: int, orders: int) -> None:
+        """Trades of a time when nobody listened, in as many steps as there are taker orders."""
+        for number in range(orders):
+            now_ms = start_ms + (end_ms - start_ms) * (number + 1) // (orders + 1)
+            for series in self._klines.values():
+                series.roll(now_ms - 1)  # the fills bear this time
+            for event in self.model.step(1.0, 1.0).events:
+                if isinstance(event, Fill):
+                    self._fill(event, now_ms, set(), [])
+        for series in self._klines.values():
+            series.roll(end_ms)
 
     def _message(self, channel: str, speed_ms: int, message_id: int, payload: bytes) -> Message:
         return Message(self.instrument.exchange, self.instrument.symbol, channel, speed_ms, message_id, payload)
@@ -129,8 +160,11 @@ class SeededMarket:
         self.history.append(row)
         for series in self._klines.values():
             series.add(fill.price, fill.lots, fill.first_trade_id, fill.last_trade_id, not fill.buyer_is_maker)
-        if "trade" in channels:
-            for trade_id, lots in enumerate(fill.parts, fill.first_trade_id):
+        for trade_id, lots in enumerate(fill.parts, fill.first_trade_id):
+            self.single_trades.append(
+                payloads.trade_row(self.instrument, now_ms - 1, trade_id, fill.price, lots, fill.buyer_is_maker)
+            )
+            if "trade" in channels:
                 payload = payloads.trade(self.instrument, now_ms, trade_id, fill.price, lots, fill.buyer_is_maker)
                 messages.append(self._message("trade", 0, trade_id, payload))
         if "aggTrade" in channels:
@@ -224,3 +258,9 @@ class SeededSource:
 
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
         return list(self.markets[symbol].history)
+
+    def trades(self, symbol: str) -> list[dict[str, Any]]:
+        return list(self.markets[symbol].single_trades)
+
+    def klines(self, symbol: str, interval: str) -> list[list[Any]]:
+        return self.markets[symbol].klines(interval)

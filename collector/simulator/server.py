@@ -44,6 +44,9 @@ class SimulatorConfig:
     """Mean changed levels in a seeded 100 ms diff."""
     trades: float = 5.0
     """Mean taker orders a second in a seeded market."""
+    past_s: float = 0.0
+    """How long seeded markets have traded when the server starts; `past_orders` taker orders, evenly spread."""
+    past_orders: int = 0
     captures: Sequence[Path] = ()
     speed: float = 1.0
     """How much faster than recorded a capture runs; 0 is as fast as clients take it."""
@@ -157,7 +160,16 @@ class Simulator:
         config = self.config
         instruments = simulated(name, config.symbols)
         markets = [
-            SeededMarket(one, config.seed, config.depth, config.levels, config.trades, self._now_ms())
+            SeededMarket(
+                one,
+                config.seed,
+                config.depth,
+                config.levels,
+                config.trades,
+                self._now_ms(),
+                past_ms=round(config.past_s * 1000),
+                past_orders=config.past_orders,
+            )
             for one in instruments
         ]
         source = SeededSource(markets)

@@ -51,7 +51,10 @@ class Strikes:
         """Makes a fault happen now; gives the number of connections that it hit at once."""
         self._hub.counters[f"fault {fault.kind}"] += 1
         if fault.kind == "thaw":
-            self._hub.faults.disarm_freeze(fault)
+            self._hub.faults.end("freeze", fault)
+        if fault.kind == "list":
+            self._hub.faults.end("unlist", fault)
+            return 0
         if fault.kind == "freeze" and fault.for_s is not None:
             thaw = Fault("thaw", market=fault.market, symbol=fault.symbol, stream=fault.stream, route=fault.route)
             self.schedule(thaw, fault.for_s)

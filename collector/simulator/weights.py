@@ -26,12 +26,23 @@ def depth_weight(exchange: str, limit: int | None) -> int:
     return {100: 5, 500: 10, 1000: 20}.get(limit, 2)
 
 
+def klines_weight(exchange: str, limit: int | None) -> int:
+    """Weight of a klines request; on futures the upper bounds are inclusive, as measured."""
+    if exchange == SPOT:
+        return 2
+    bands = ((100, 1), (500, 2), (1000, 5))
+    return 5 if limit is None else next((weight for most, weight in bands if limit <= most), 10)
+
+
 _FIXED = {
     (SPOT, "aggTrades"): 4,
     (SPOT, "trades"): 25,
+    (SPOT, "historicalTrades"): 25,
     (SPOT, "exchangeInfo"): 20,
     (USDM, "aggTrades"): 20,
     (USDM, "trades"): 5,
+    (USDM, "historicalTrades"): 200,
+    (USDM, "fundingRate"): 0,  # of a pool of its own
 }
 
 

@@ -53,7 +53,6 @@ class Anchors:
         on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         self._symbols = list(dict.fromkeys(symbols))
-        self._known = frozenset(symbols)
         self._fetch = fetch
         self._budget = budget
         self._sink = sink
@@ -76,7 +75,7 @@ class Anchors:
         Raises:
             KeyError: the feed does not collect `symbol`.
         """
-        if symbol not in self._known:
+        if symbol not in self._symbols:
             raise KeyError(symbol)
         if symbol in self._asked:
             return False
@@ -84,6 +83,11 @@ class Anchors:
         if self._tasks is not None:
             self._tasks.create_task(self._serve(symbol))
         return True
+
+    def follow(self, symbol: str) -> None:
+        """Serves one more market from now on."""
+        if symbol not in self._symbols:
+            self._symbols.append(symbol)
 
     async def run(self) -> None:
         """Serves requests, earlier ones included, and asks for one of each market every `interval_s`.
@@ -103,11 +107,11 @@ class Anchors:
         if self._interval_s is None:
             await asyncio.Event().wait()
             return
-        start_ns = self._clock.now_ns()
+        due_ns = self._clock.now_ns() + round(self._interval_s * 1e9)
         turn = 0
         while True:
             turn += 1  # one market after another, evenly over the interval; the first after one whole interval
-            due_ns = start_ns + round((self._interval_s * (1 + turn / len(self._symbols))) * 1e9)
+            due_ns += round(self._interval_s * 1e9 / len(self._symbols))
             while (wait_ns := due_ns - self._clock.now_ns()) > 0:
                 await self._sleep(wait_ns / 1e9)
             self.request(self._symbols[(turn - 1) % len(self._symbols)], "periodic")

@@ -15,8 +15,12 @@ from collector.sources.clock_offset import measure_offset
 from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
 from collector.sources.errors import FeedError, RestError
+from collector.sources.following import Follower
+from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
+from collector.sources.markets import is_wildcard
 from collector.sources.pacing import Backoff, ConnectLimiter
+from collector.sources.polls import Poller, check_budget
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
 from collector.sources.streams import check_channel, check_depth_speed, streams_of
 from collector.sources.subscription import Subscription
@@ -27,9 +31,10 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.sources.budget import Sleep
     from collector.sources.feed import FeedSink, Stream
+    from collector.sources.healing import HealingSink
     from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
-    from collector.sources.transport import Transport
+    from collector.sources.transport import RestResponse, Transport
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,7 @@ class BinanceFeed:
         sink: FeedSink,
         *,
         last_seen: LastSeen | None = None,
+        healing: HealingSink | None = None,
         on_progress: Callable[[int, int], None] | None = None,
         sleep: Sleep = asyncio.sleep,
         rng: random.Random | None = None,
@@ -67,6 +73,7 @@ class BinanceFeed:
             markets: what a person typed: ids, unified names, wildcards.
             streams: channels, such as `depth` and `aggTrade`.
             last_seen: where a stream stands by what was last received of it, to judge its silence sooner.
+            healing: knows the gaps that trades fetched by REST are to fill; None leaves them.
             on_progress: told (synced, of how many) when a market got its first snapshot.
 
         Raises:
@@ -92,6 +99,7 @@ class BinanceFeed:
         self._clock = clock
         self._sink = sink
         self._last_seen = last_seen
+        self._healing = healing
         self._on_progress = on_progress
         self._sleep = sleep
         self._rng = rng or random.Random()
@@ -103,8 +111,13 @@ class BinanceFeed:
             futures_ws=settings.futures_ws,
         )
         self._budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
+        # The spot has no open interest; one setting serves both exchanges.
+        self._polls = [poll for poll in settings.polls if exchange != "binance" or poll.what == "book"]
         self._transport: Transport | None = None
         self._subscriptions: list[Subscription] = []
+        self._around: Surroundings | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._symbols: list[str] = []  # of all markets; pollers look at it each time
         self._anchors: Anchors | None = None
         self.markets: list[MarketInfo] = []
 
@@ -123,6 +136,18 @@ class BinanceFeed:
         if self._anchors is None:
             raise RuntimeError("the feed was not started")
         return self._anchors.request(symbol, reason)
+
+    async def klines(self, symbol: str, interval: str, limit: int) -> RestResponse:
+        """The newest `limit` klines of a market, within the weight budget.
+
+        Raises:
+            RestError: no answer, or a refusal.
+            RuntimeError: the feed was not started.
+        """
+        if self._transport is None:
+            raise RuntimeError("the feed was not started")
+        params = {"symbol": symbol, "interval": interval, "limit": limit}
+        return await self._transport.get("klines", params, weight=weight_of(self._exchange, "klines"))
 
     async def start(self) -> None:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.
@@ -166,9 +191,45 @@ class BinanceFeed:
         )
         check_s = self._settings.check_interval_s
         async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
             for subscription in self._subscriptions:
                 tasks.create_task(self._guard(subscription.channel, subscription.run))
+            for poll in self._polls:
+                poller = Poller(
+                    poll,
+                    self._symbols,
+                    transport.get_now,
+                    self._budget,
+                    poll.weight(self._exchange),
+                    self._sink,
+                    self._clock,
+                    self._sleep,
+                )
+                tasks.create_task(self._guard(poll.what, poller.run))
+            if any(is_wildcard(text) for text in self._wanted):
+                follower = Follower(
+                    self._exchange, self._wanted, self._subscriptions, self._join, self._sink, self._clock
+                )
+                tasks.create_task(
+                    self._every(
+                        self._settings.listing_interval_s,
+                        "listing",
+                        lambda: follower.look(transport, self._budget, self._sleep, self._rng),
+                        at_once=False,
+                    )
+                )
             tasks.create_task(self._guard("anchors", anchors.run))
+            if self._healing is not None:
+                healer = Healer(
+                    self._exchange,
+                    transport,
+                    self._budget,
+                    self._healing,
+                    self._clock,
+                    sleep=self._sleep,
+                    rng=self._rng,
+                )
+                tasks.create_task(self._guard("healing", healer.run))
             tasks.create_task(self._every(check_s, "connections", self._check_connections))
             tasks.create_task(self._every(check_s, "silence", watch.check))
             tasks.create_task(
@@ -200,7 +261,8 @@ class BinanceFeed:
 
     def _plan(self, transport: Transport) -> None:
         settings, symbols = self._settings, [market.symbol for market in self.markets]
-        around = Surroundings(
+        self._symbols = list(symbols)
+        self._around = around = Surroundings(
             transport=transport,
             sink=self._sink,
             clock=self._clock,
@@ -218,6 +280,12 @@ class BinanceFeed:
         limit = settings.anchor_limit
         if limit is None:
             limit = 5000 if self._exchange == "binance" and len(symbols) <= _MANY_MARKETS else 1000
+        # Without diffs there is no book to compare a snapshot with.
+        anchor_interval_s = settings.anchor_interval_s if "depth" in self._channels else None
+        weight = weight_of(self._exchange, "depth", limit)
+        anchored = 0.0 if anchor_interval_s is None else len(symbols) * weight * 60 / anchor_interval_s
+        granted = LIMITS[self._exchange]
+        check_budget(self._exchange, self._polls, len(symbols), self._budget.allowance, granted, anchored)
         self._anchors = Anchors(
             symbols,
             lambda symbol, levels: transport.get_now("depth", {"symbol": symbol, "limit": levels}),
@@ -225,15 +293,36 @@ class BinanceFeed:
             self._sink,
             self._clock,
             limit=limit,
-            weight=weight_of(self._exchange, "depth", limit),
-            # Without diffs there is no book to compare a snapshot with.
-            interval_s=settings.anchor_interval_s if "depth" in self._channels else None,
+            weight=weight,
+            interval_s=anchor_interval_s,
             sleep=self._sleep,
             rng=self._rng,
             on_progress=self._on_progress,
         )
 
     # -- run
+
+    def _join(self, market: MarketInfo) -> None:
+        """Collects one more market: on connections of its own, since the others deliver."""
+        around, anchors, tasks = self._around, self._anchors, self._tasks
+        assert around is not None
+        assert anchors is not None
+        assert tasks is not None
+        self.markets.append(market)
+        self._symbols.append(market.symbol)
+        anchors.follow(market.symbol)
+        new = [
+            Subscription(self._exchange, channel, streams, around)
+            for channel, streams in streams_of(
+                self._exchange, self._channels, [market.symbol], self._settings.depth_speed_ms
+            )
+        ]
+        self._sink.listed(
+            self._clock.now_ns(), market, [stream for subscription in new for stream in subscription.streams]
+        )
+        self._subscriptions += new
+        for subscription in new:
+            tasks.create_task(self._guard(subscription.channel, subscription.run))
 
     async def _check_connections(self) -> None:
         now_ns = self._clock.now_ns()
@@ -248,8 +337,12 @@ class BinanceFeed:
             return
         self._sink.clock_measured(self._clock.now_ns(), best.offset_ns, best.round_trip_ns, best.samples)
 
-    async def _every(self, interval_s: float, name: str, step: Callable[[], Awaitable[None]]) -> None:
+    async def _every(
+        self, interval_s: float, name: str, step: Callable[[], Awaitable[None]], *, at_once: bool = True
+    ) -> None:
         async def repeat() -> None:
+            if not at_once:
+                await self._sleep(interval_s)
             while True:
                 await step()
                 await self._sleep(interval_s)

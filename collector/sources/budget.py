@@ -21,19 +21,30 @@ _DEFAULT_PAUSE_S = {429: 60.0, 418: 180.0}
 
 LIMITS: Mapping[str, int] = {"binance": 6000, "binanceusdm": 2400}
 
-_SPOT = {"exchangeInfo": 20, "time": 1, "ping": 1, "aggTrades": 4, "trades": 25, "klines": 2}
-_FUTURES = {"exchangeInfo": 1, "time": 1, "ping": 1, "aggTrades": 20, "trades": 5, "openInterest": 1, "klines": 5}
+_SPOT = {"exchangeInfo": 20, "time": 1, "ping": 1, "aggTrades": 4, "trades": 25, "historicalTrades": 25, "klines": 2}
+_FUTURES = {
+    "exchangeInfo": 1,
+    "time": 1,
+    "ping": 1,
+    "aggTrades": 20,
+    "trades": 5,
+    "openInterest": 1,
+    "fundingRate": 0,  # of a pool of its own: 500 requests in five minutes
+}
+_FUTURES_KLINES = ((100, 1), (500, 2), (1000, 5), (1500, 10))
 _SPOT_DEPTH = ((100, 5), (500, 25), (1000, 50), (5000, 250))
 _FUTURES_DEPTH = ((50, 2), (100, 5), (500, 10), (1000, 20))
 
 
 def weight_of(exchange: str, path: str, limit: int | None = None) -> int:
-    """Weight of one request to `path`; `limit` matters for `depth` only.
+    """Weight of one request to `path`; `limit` matters for `depth`, and for `klines` of futures.
 
     Raises:
-        ValueError: the exchange does not serve a depth of `limit` levels.
+        ValueError: the exchange does not serve a depth of `limit` levels, or as many klines.
         KeyError: `path` is not in the table.
     """
+    if path == "klines" and exchange != "binance":
+        return next(weight for most, weight in _FUTURES_KLINES if (1000 if limit is None else limit) <= most)
     if path != "depth":
         return (_SPOT if exchange == "binance" else _FUTURES)[path]
     steps = _SPOT_DEPTH if exchange == "binance" else _FUTURES_DEPTH
@@ -69,6 +80,19 @@ class WeightBudget:
                 await self._sleep(wait_ns / 1e9)
             self._used += weight
 
+    async def take_spare(self, weight: int, share: float) -> None:
+        """As `take`, for a request that can wait: goes only while `share` of the allowance is not used up.
+
+        Waits outside the queue, so that it never stands in front of a request that cannot wait.
+        """
+        while True:
+            async with self._turn:
+                wait_ns = self._wait_ns(weight, int(self.allowance * share))
+                if wait_ns <= 0:
+                    self._used += weight
+                    return
+            await self._sleep(wait_ns / 1e9)
+
     def observe(self, status: int, headers: Mapping[str, str], sent_ns: int) -> None:
         """Takes over what a response says: the used weight of the minute it was sent in, and 429 or 418 as a pause."""
         now_ns = self._clock.now_ns()
@@ -98,13 +122,13 @@ class WeightBudget:
             self._minute = minute
             self._used = 0
 
-    def _wait_ns(self, weight: int) -> int:
+    def _wait_ns(self, weight: int, ceiling: int | None = None) -> int:
         now_ns = self._clock.now_ns()
         self._roll(now_ns)
         if now_ns < self._blocked_until_ns:
             return self._blocked_until_ns - now_ns
         # A request heavier than the whole allowance would wait for ever; it goes alone instead.
-        if self._used == 0 or self._used + weight <= self.allowance:
+        if self._used == 0 or self._used + weight <= (self.allowance if ceiling is None else ceiling):
             return 0
         return (self._minute + 1) * MINUTE_NS + _INTO_MINUTE_NS - now_ns
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from collector.sources.markets import MarketInfo
 
 
 class Stream(NamedTuple):
@@ -68,6 +70,25 @@ class FeedSink(Protocol):
         `requested_ns` and `reason` are those of the last `anchor_requested` for `symbol`. One that never arrives is an
         event `anchor_failed`, and another `anchor_requested` follows.
         """
+        ...
+
+    def polled(
+        self,
+        recv_ns: int,
+        symbol: str,
+        what: Literal["book", "open_interest"],
+        requested_ns: int,
+        limit: int,
+        text: bytes,
+    ) -> None:
+        """The answer to something that is asked at an interval; `text` is the response body as received.
+
+        One that never arrives is an event `poll_failed`.
+        """
+        ...
+
+    def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
+        """A market joins that a wildcard means by now; `opened` of its streams follows. Called once for each."""
         ...
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:

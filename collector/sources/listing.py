@@ -9,7 +9,7 @@ import msgspec
 
 from collector.sources.budget import weight_of
 from collector.sources.errors import FeedError, RestError, SymbolError
-from collector.sources.markets import Listing, MarketInfo, ids_of, read_exchange_info, resolve
+from collector.sources.markets import Listing, MarketInfo, ids_of, is_wildcard, read_exchange_info, resolve
 from collector.sources.pacing import Backoff
 
 if TYPE_CHECKING:
@@ -49,6 +49,26 @@ async def find_markets(
     params = {"showPermissionSets": "false"} if spot else {}
     body = await _ask(exchange, params, transport, budget, sleep, rng)
     return resolve(exchange, wanted, _read(transport, body))
+
+
+async def find_trading(
+    exchange: str, wanted: Sequence[str], transport: Transport, budget: WeightBudget, sleep: Sleep, rng: random.Random
+) -> list[MarketInfo]:
+    """The markets that wildcards among `wanted` mean now; none where they match nothing.
+
+    Raises:
+        FeedError: as `find_markets`.
+    """
+    params = {"showPermissionSets": "false"} if exchange == "binance" else {}
+    listings = _read(transport, await _ask(exchange, params, transport, budget, sleep, rng))
+    found: dict[str, MarketInfo] = {}
+    for text in wanted:
+        if is_wildcard(text):
+            try:
+                found.update((market.symbol, market) for market in resolve(exchange, [text], listings))
+            except SymbolError:
+                continue
+    return list(found.values())
 
 
 def _read(transport: Transport, body: bytes) -> list[Listing]:

@@ -104,6 +104,21 @@ def resolve(exchange: str, wanted: Sequence[str], listings: Iterable[Listing]) -
     return [_market(listing) for listing in found.values()]
 
 
+def is_wildcard(text: str) -> bool:
+    """Whether `text` may mean markets that are listed later."""
+    return any(sign in text for sign in "*?[")
+
+
+def exchange_ids(wanted: Iterable[str]) -> list[str]:
+    """The ids that names without wildcards can mean, on either exchange."""
+    ids = []
+    for text in wanted:
+        pair, _, settle = text.strip().upper().partition(":")
+        expiry = settle.partition("-")[2]
+        ids.append(pair.replace("/", "") + (f"_{expiry}" if expiry else ""))
+    return ids
+
+
 def ids_of(wanted: Sequence[str]) -> list[str] | None:
     """The spot ids that `wanted` can only mean, to ask the exchange for no more; None with a wildcard or many."""
     ids = [text.strip().upper().replace("/", "") for text in wanted]
@@ -120,7 +135,7 @@ def _names(listing: Listing) -> list[str]:
 
 def _matches(exchange: str, text: str, by_name: dict[str, Listing]) -> list[Listing]:
     name = text.strip().upper()
-    if any(sign in name for sign in "*?["):
+    if is_wildcard(name):
         matching = {
             listing.symbol: listing
             for known, listing in by_name.items()

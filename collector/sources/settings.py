@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from collector.sources.polls import Poll
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +30,5 @@ class FeedSettings:
     reconnect_cap_s: float = 60.0
     rotate_after_s: float = 23 * 3600.0  # the exchange ends a connection after 24 hours
     weight_headroom: float = 0.3
+    polls: Sequence[Poll] = ()
+    listing_interval_s: float = 300.0  # between looks at what a wildcard means by now

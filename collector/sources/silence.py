@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import msgspec
 
+from collector.core.channels import is_kline
 from collector.sources.errors import RestError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _ALWAYS_MOVING = frozenset({"markPrice"})
 _QUOTED = frozenset({"depth", "depth5", "depth10", "depth20", "bookTicker"})
 _TRADED = {"aggTrade": "a", "trade": "l"}  # field of an aggTrades row that counts what the channel counts
 
-_JUDGED = _ALWAYS_MOVING | _QUOTED | _TRADED.keys()
+_KLINE_S = 120.0
 
 _INVALID_SYMBOL = -1121  # the exchange's number for a market that it does not have
 
@@ -89,7 +90,7 @@ class SilenceWatch:
     async def check(self) -> None:
         """Looks at every stream once. Call it about each second; it takes as long as the probes that are due take."""
         for subscription in self._subscriptions:
-            if subscription.channel not in _JUDGED:
+            if not _judged(subscription.channel):
                 continue
             for stream in subscription.streams:
                 if not await self._check(subscription, stream):
@@ -104,7 +105,7 @@ class SilenceWatch:
         if self._delisted.get(stream, 0) >= max(opened_ns, seen_ns or 0):
             return True
         now_ns = self._clock.now_ns()
-        limit_ns = round(self._silence_s[stream.channel] * 1e9)
+        limit_ns = round(self._silence_s.get(stream.channel, _KLINE_S) * 1e9)
         since_ns = max(opened_ns, seen_ns or 0)
         case = self._cases.get(stream)
         if case is None or case.since_ns != since_ns:
@@ -156,6 +157,11 @@ class SilenceWatch:
         subscription.drop("silent", f"{stream.name} said nothing for {silent_ns / 1e9:.0f} s while the market moved")
 
 
+def _judged(channel: str) -> bool:
+    """Liquidations are not: nothing tells an hour without any from a dead stream. Their connection is judged."""
+    return channel in _ALWAYS_MOVING or channel in _QUOTED or channel in _TRADED or is_kline(channel)
+
+
 def _moved(known: Mark, now: Mark) -> bool:
     # Ids only grow; an answer from a server that lags behind is no movement.
     return now > known if isinstance(known, int) and isinstance(now, int) else now != known
@@ -181,7 +187,7 @@ def rest_probe(transport: Transport, weights: Mapping[str, int]) -> Probe:
             response = await transport.get("depth", {"symbol": stream.symbol, "limit": 5}, weight=weights["depth"])
             return _best(response.body)
         response = await transport.get("aggTrades", {"symbol": stream.symbol, "limit": 1}, weight=weights["aggTrades"])
-        return _last_id(response.body, _TRADED[stream.channel])
+        return _last_id(response.body, _TRADED.get(stream.channel, "l"))
 
     return probe
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from collector.core.channels import is_kline, is_partial
 from collector.errors import ConfigurationError
 from collector.sources.feed import Stream
 
@@ -16,8 +16,6 @@ MAX_NAMES_PER_CONNECTION = 200  # names in one SUBSCRIBE that the exchange takes
 
 _BOTH = ("depth", "aggTrade", "trade", "bookTicker", "depth5", "depth10", "depth20")
 _FUTURES_ONLY = ("markPrice", "forceOrder")
-_KLINE = re.compile(r"kline_(1s|1m|3m|5m|15m|30m|1h|2h|4h|6h|8h|12h|1d|3d|1w|1M)")
-_PARTIAL = re.compile(r"depth(5|10|20)")
 _DEPTH_SPEEDS_MS = {"binance": (100, 1000), "binanceusdm": (100, 250, 500)}
 _UNSUFFIXED_MS = {"binance": 1000, "binanceusdm": 250}
 
@@ -29,9 +27,21 @@ def check_channel(exchange: str, channel: str) -> None:
         ConfigurationError: no such channel on this exchange.
     """
     known = list(_BOTH) + (list(_FUTURES_ONLY) if exchange == "binanceusdm" else [])
-    if channel in known or (_KLINE.fullmatch(channel) and not (channel == "kline_1s" and exchange != "binance")):
+    if channel in known or (is_kline(channel) and not (channel == "kline_1s" and exchange != "binance")):
         return
     raise ConfigurationError("--streams", repr(channel), f"{exchange} has {', '.join(known)}, kline_1m and such")
+
+
+def channels_there(exchange: str, channels: Sequence[str]) -> tuple[str, ...]:
+    """Those of `channels` that the exchange has; where several exchanges are collected, each gives what it has."""
+    found = []
+    for channel in channels:
+        try:
+            check_channel(exchange, channel)
+        except ConfigurationError:
+            continue
+        found.append(channel)
+    return tuple(found)
 
 
 def check_depth_speed(exchange: str, speed_ms: int | None) -> None:
@@ -57,12 +67,7 @@ def stream_name(exchange: str, channel: str, symbol: str, depth_speed_ms: int | 
 
 def routing_channel(channel: str) -> str:
     """The channel under which ccxt knows the route: it files `depth20` under /market, the exchange under /public."""
-    return "depth" if is_partial_depth(channel) else channel
-
-
-def is_partial_depth(channel: str) -> bool:
-    """Whether the channel's messages are whole top levels. On spot these name no symbol, so they come wrapped."""
-    return _PARTIAL.fullmatch(channel) is not None
+    return "depth" if is_partial(channel) else channel
 
 
 def streams_of(

@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from collector.core.channels import is_partial
 from collector.sources.connection import Connection, Ending, Surroundings
 from collector.sources.pacing import Backoff
-from collector.sources.streams import is_partial_depth, routing_channel
+from collector.sources.streams import routing_channel
 
 if TYPE_CHECKING:
     from collector.sources.feed import Stream
@@ -37,7 +38,7 @@ class Subscription:
         self.channel = channel
         self.streams = streams
         self._around = around
-        wrapped = exchange == "binance" and is_partial_depth(channel)
+        wrapped = is_partial(channel)  # nothing else tells these from diffs, or of which market they are
         names = [stream.name for stream in streams]
         url = around.transport.ws_url(routing_channel(channel), names, wrapped=wrapped)
         # ccxt tells connections apart by URL. A fragment is not sent, so both are the same to the exchange.

@@ -17,15 +17,13 @@ import pyarrow as pa
 from storage_backends.errors import PermanentBackendError
 from storage_backends.schema.book import DIFFS, PARTIAL_DEPTH, POLLED_BOOKS, SNAPSHOTS
 from storage_backends.schema.derived import BOOKS, DEPTH, MULTITICK
+from storage_backends.schema.features import FEATURES
 from storage_backends.schema.quotes import BOOK_TICKER, FUNDING, LIQUIDATIONS, MARK_PRICE, OPEN_INTEREST
 from storage_backends.schema.records import CLOCK, EVENTS, GAPS, QUALITY
 from storage_backends.schema.table import NS_PER_UNIT, Table
 from storage_backends.schema.trades import BARS, KLINES, RAW_TRADES, TRADES
 
 __all__ = ["NS_PER_UNIT", "SCHEMA_VERSION", "TABLES", "Table", "bare", "known"]
-
-SCHEMA_VERSION: Final = 2
-"""The highest version among the tables below."""
 
 TABLES: Final[dict[str, Table]] = {
     table.name: table
@@ -46,12 +44,16 @@ TABLES: Final[dict[str, Table]] = {
         BARS,
         BOOKS,
         MULTITICK,
+        FEATURES,
         GAPS,
         CLOCK,
         EVENTS,
         QUALITY,
     )
 }
+
+SCHEMA_VERSION: Final = max(table.version for table in TABLES.values())
+"""The highest version among the tables."""
 
 
 def known(name: str) -> Table:

@@ -34,5 +34,5 @@ LADDER = [
     column("ask_price", LEVELS, "quote currency, in the exchange's order"),
     column("ask_quantity", LEVELS, "base currency, one an ask price; 0 removes the level"),
 ]
-SOURCE = column("source", TEXT, "ws, or rest where it was fetched afterwards")
+SOURCE = column("source", TEXT, "ws; rest or archive where it was fetched afterwards")
 EARLIEST: Final[tuple[tuple[str, Literal["ascending", "descending"]], ...]] = (("recv_ns", "ascending"),)

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from collector.audit.gaps import Cover, id_cover, read_gaps, time_cover
+from collector.audit.gaps import id_cover, read_gaps, time_cover
 from collector.core.gaps import Gap
 from tests.audit.sample import MARKET, TENTH, Sample
 from tests.core.exchange import START_NS
-
-RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(-2, 10)).map(lambda one: (one[0], one[0] + one[1])))
-
-
-@given(RANGES, st.integers(0, 50), st.integers(0, 10))
-def test_cover_is_a_set_of_integers(ranges: list[tuple[int, int]], start: int, length: int) -> None:
-    model = {one for first, last in ranges for one in range(first, last + 1)}
-    asked = set(range(start, start + length + 1))
-    cover = Cover(ranges)
-    assert cover.holds(start, start + length) == (asked <= model)
-    assert cover.touches(start, start + length) == bool(asked & model)
 
 
 def test_the_newest_revision_of_each_gap_counts(sample: Sample) -> None:

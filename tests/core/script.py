@@ -34,6 +34,15 @@ KEYS = {
     "book_ticker": ("update_id",),
     "gaps": ("gap_id", "revision"),
     "events": ("time_ns", "sequence"),
+    "mark_price": ("event_time",),
+    "liquidations": ("trade_time", "side", "event_time"),
+    "klines": ("open_time", "interval", "event_time"),
+    "partial_depth": ("last_update_id", "levels"),
+    "polled_books": ("last_update_id", "limit"),
+    "open_interest": ("timestamp",),
+    "bars": ("open_time", "interval_ms"),
+    "books": ("timestamp",),
+    "multitick": ("epoch", "tick"),
 }
 
 FAULTS = (

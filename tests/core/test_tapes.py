@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from collector.core.decode import decode
+from collector.core.entry import Entry
 from collector.core.gaps import GapLedger
 from collector.core.records import TEXT_LIMIT, Records
 from collector.core.sequencer import Sequencer
-from collector.core.tapes import KINDS, Entry, Tape
+from collector.core.tapes import KINDS, Tape
 from tests.core.exchange import text
 from tests.core.script import tables
 

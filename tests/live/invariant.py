@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from collector.audit.gaps import id_cover, read_gaps
+from collector.core.ids import IdRanges
 from storage_backends.interface import Market
 from tests.live.harness import Simulator
 from tests.stores import open_local
@@ -28,10 +29,19 @@ def stored_ids(data_dir: Path, market: Market, table: str, column: str) -> list[
     ]
 
 
+def fetched_ids(data_dir: Path, market: Market) -> set[int]:
+    """The aggTrades that came by REST."""
+    import pyarrow.parquet as pq
+
+    folder = data_dir / "trades" / f"exchange={market.exchange}" / f"symbol={market.symbol}"
+    tables = [pq.ParquetFile(file).read(["agg_trade_id", "source"]) for file in folder.glob("date=*/*.parquet")]
+    return {row["agg_trade_id"] for rows in tables for row in rows.to_pylist() if row["source"] == "rest"}
+
+
 def check_promise(
     simulator: Simulator, data_dir: Path, market: Market, channels: tuple[str, ...] = tuple(STREAMS)
 ) -> None:
-    """Fails with what is missing, stored twice, or never sent.
+    """Fails with what is missing, stored twice, or neither sent nor fetched for a gap.
 
     Ids sent before the first one stored do not count: nothing promises what was not yet asked for.
     """
@@ -46,7 +56,12 @@ def check_promise(
             # The simulator remembers the newest half million; older ones can only be checked to be there once.
             stored = [one for one in stored if one >= min(sent)]
         assert stored, f"nothing in {table}"
-        assert set(stored) <= sent, f"{table}: stored what was never sent: {sorted(set(stored) - sent)[:5]}"
+        fetched = fetched_ids(data_dir, market) if stream == "trades" else set()
+        unsent = set(stored) - sent
+        assert unsent <= fetched, f"{table}: stored what was never sent: {sorted(unsent - fetched)[:5]}"
+        lacked = IdRanges((gap.from_id, gap.to_id) for gap in gaps if gap.stream == stream and gap.to_id is not None)
+        unasked = [one for one in fetched if not lacked.holds(one, one)]
+        assert not unasked, f"{table}: fetched what no gap lacks: {sorted(unasked)[:5]}"
         cover = id_cover(gaps, stream)
         first, last, kept = min(stored), max(stored), set(stored)
         lost = [one for one in sent if first < one <= last and one not in kept and not cover.holds(one, one)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -133,3 +134,54 @@ async def test_time_and_futures_figures(simulating):
         assert float((await client.get("/fapi/v1/premiumIndex", symbol="BTCUSDT"))[2]["markPrice"]) > 0
         filler = (await client.get("/fapi/v1/exchangeInfo"))[2]["symbols"][-1]["symbol"]
         assert (await client.get("/fapi/v1/depth", symbol=filler))[2]["bids"] == []
+
+
+async def test_single_trades_page_by_id_and_make_up_the_aggregates(simulating):
+    async with simulating(past_s=600, past_orders=200) as (_, client):
+        _, _, aggregates = await client.get("/api/v3/aggTrades", symbol="BTCUSDT", limit=50)
+        first = aggregates[0]["f"]
+        _, _, trades = await client.get("/api/v3/historicalTrades", symbol="BTCUSDT", fromId=first, limit=1000)
+        assert [trade["id"] for trade in trades[:50]] == list(range(first, first + 50))
+        of_first = [trade for trade in trades if first <= trade["id"] <= aggregates[0]["l"]]
+        assert sum(float(trade["qty"]) for trade in of_first) == pytest.approx(float(aggregates[0]["q"]))
+        status, _, body = await client.get("/fapi/v1/historicalTrades", symbol="BTCUSDT", fromId=first)
+        assert (status, body["code"]) == (401, -2014)
+
+
+async def test_futures_trades_reach_back_two_days(simulating):
+    async with simulating(past_s=3 * 86_400, past_orders=300) as (simulator, client):
+        history = simulator.source(USDM).markets["BTCUSDT"].history
+        reach_ms = simulator.clock.now_ns() // 10**6 - 48 * 3_600_000
+        old, new = history[0]["a"], next(row["a"] for row in history if row["T"] > reach_ms + 60_000)
+        status, _, body = await client.get("/fapi/v1/aggTrades", symbol="BTCUSDT", fromId=old)
+        assert (status, body["code"]) == (400, -4166)
+        assert (await client.get("/fapi/v1/aggTrades", symbol="BTCUSDT", fromId=new))[2][0]["a"] == new
+        spot = simulator.source(SPOT).markets["BTCUSDT"].history[0]["a"]
+        assert (await client.get("/api/v3/aggTrades", symbol="BTCUSDT", fromId=spot))[2][0]["a"] == spot
+
+
+async def test_klines_are_those_of_the_trades_without_holes(simulating):
+    async with simulating(past_s=7200, past_orders=300) as (_, client):
+        _, headers, rows = await client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=100)
+        assert headers["X-MBX-USED-WEIGHT-1M"] == "1"
+        assert len(rows) == 100
+        assert {later[0] - row[0] for row, later in pairwise(rows)} == {60_000}
+        start, end = rows[10][0], rows[40][0]
+        _, _, inside = await client.get(
+            "/fapi/v1/klines", symbol="BTCUSDT", interval="1m", startTime=start, endTime=end, limit=1500
+        )
+        assert inside == rows[10:41]
+        _, _, trades = await client.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=1000)
+        for row in rows[:-2]:
+            own = [trade for trade in trades if row[0] <= trade["T"] <= row[6]]
+            assert float(row[5]) == pytest.approx(sum(float(trade["q"]) for trade in own))
+            assert row[8] == sum(trade["l"] - trade["f"] + 1 for trade in own)
+        assert (await client.get("/fapi/v1/klines", symbol="BTCUSDT", interval="7m"))[2]["code"] == -1120
+
+
+async def test_funding_rates_page_by_time(simulating):
+    async with simulating() as (_, client):
+        _, _, newest = await client.get("/fapi/v1/fundingRate", symbol="BTCUSDT", limit=3)
+        _, _, again = await client.get("/fapi/v1/fundingRate", symbol="BTCUSDT", startTime=newest[0]["fundingTime"])
+        assert again == newest
+        assert (await client.get("/api/v3/fundingRate", symbol="BTCUSDT"))[0] == 404

@@ -74,7 +74,16 @@ class RecordingSink:
         return Stream(message["s"], CHANNELS.get(kind, kind), "") if "s" in message else None
 
     def __getattr__(self, name: str) -> Callable[..., None]:
-        if name not in {"opened", "closed", "anchor_requested", "anchor", "clock_measured", "event"}:
+        if name not in {
+            "opened",
+            "closed",
+            "anchor_requested",
+            "anchor",
+            "clock_measured",
+            "event",
+            "polled",
+            "listed",
+        }:
             raise AttributeError(name)
         return lambda *args: self.calls.append((name, args))
 
@@ -112,7 +121,13 @@ class ScriptedExchange:
         app = web.Application()
         for root in ("/api/v3", "/fapi/v1"):
             app.router.add_get(root + "/{path}", self._rest)
-        for path in ("/stream/ws/{n}", "/stream/stream", "/fstream/public/ws/{n}", "/fstream/market/ws/{n}"):
+        for path in (
+            "/stream/ws/{n}",
+            "/stream/stream",
+            "/fstream/public/ws/{n}",
+            "/fstream/public/stream",
+            "/fstream/market/ws/{n}",
+        ):
             app.router.add_get(path, self._websocket)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()

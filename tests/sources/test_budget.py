@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from collector.clock import ManualClock
+from collector.simulator.weights import klines_weight
 from collector.sources.budget import MINUTE_NS, WeightBudget, weight_of
 
 START_NS = 1_700_000_040 * 10**9  # a whole minute
@@ -156,3 +157,39 @@ def test_depth_weights(exchange, limit, weight):
 def test_depths_that_nobody_serves(exchange, limit):
     with pytest.raises(ValueError, match=str(limit)):
         weight_of(exchange, "depth", limit)
+
+
+@pytest.mark.parametrize("exchange", ["binance", "binanceusdm"])
+@pytest.mark.parametrize("limit", [1, 100, 101, 500, 501, 1000])
+def test_klines_weigh_what_the_exchange_counts(exchange: str, limit: int) -> None:
+    assert weight_of(exchange, "klines", limit) == klines_weight(exchange, limit)
+
+
+async def test_what_can_wait_goes_by_its_share_of_the_minute(budget, clock, sleeper):
+    for _ in range(3):
+        await budget.take_spare(10, 0.5)  # 35 of the allowance of 70
+    assert sleeper.slept == []
+    await budget.take_spare(10, 0.5)
+    assert sleeper.slept == [60.25]
+    assert budget.used == 10
+
+
+async def test_who_can_wait_stands_in_nobodys_way(clock):
+    woken = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        await woken.wait()
+        clock.advance(seconds)
+
+    budget = WeightBudget(100, clock, headroom=0.3, sleep=sleep)
+    await budget.take(30)
+    waiting = asyncio.create_task(budget.take_spare(10, 0.5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    async with asyncio.timeout(1):
+        for _ in range(4):
+            await budget.take(10)  # all that the minute has, while the other waits
+    assert budget.used == 70
+    woken.set()
+    await waiting
+    assert budget.used == 10

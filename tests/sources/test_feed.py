@@ -35,10 +35,11 @@ async def test_each_channel_has_a_connection_of_its_own_on_its_route(harness, ex
     feed = await harness.run(streams=streams, markets=("BTC/USDT", "ETH/USDT:USDT"))
     routes = {names[0]: websocket for websocket, names in exchange.subscribed.items()}
     path = dict(zip(exchange.connections, exchange.paths, strict=True))
-    public = {name for name, websocket in routes.items() if path[websocket].startswith("/fstream/public/ws/")}
+    public = {name for name, websocket in routes.items() if path[websocket].startswith("/fstream/public/")}
     market = {name for name, websocket in routes.items() if path[websocket].startswith("/fstream/market/ws/")}
     assert public == {DEPTH, "btcusdt@bookTicker", "btcusdt@trade", "btcusdt@depth20@100ms"}
     assert market == {TRADES, "btcusdt@markPrice@1s", "btcusdt@forceOrder", "btcusdt@kline_1m"}
+    assert path[routes["btcusdt@depth20@100ms"]] == "/fstream/public/stream", "in the wrapper: it looks like a diff"
     opened = harness.sink.named("opened")
     assert sorted(connection for _, connection, _, _ in opened) == list(range(1, 9))
     assert {stream for _, _, group, _ in opened for stream in group} == set(feed.streams)

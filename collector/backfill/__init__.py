@@ -1,0 +1,1 @@
+"""History by REST and from archive files, into the store that a live run writes to."""
