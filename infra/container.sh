@@ -57,7 +57,9 @@ _build() {
 # Fills `settings` with arguments of `docker run`: .env first, then the environment, which is stronger, then what a
 # container fixes.
 _environment() {
-    local variable
+    local variable short_names
+    # Options that also have a name without prefix.
+    short_names=$(sed -n '/^KNOWN_NAMES/,/^}/s/.*: "\([A-Z0-9_]*\)",$/\1/p' collector/config.py)
     settings=()
     if [ -f .env ]; then
         # Docker reads such files by other rules (quotes, comments) than the collector, so the image reads it.
@@ -74,10 +76,10 @@ _environment() {
         AWS_CA_BUNDLE | AWS_CONFIG_FILE | AWS_SHARED_CREDENTIALS_FILE | AWS_WEB_IDENTITY_TOKEN_FILE)
             printf 'run.sh: %s is not passed on: it names a file of this machine\n' "$variable" >&2
             ;;
-        COLLECTOR_* | BIGTABLE_* | AWS_* | S3_* | GOOGLE_* | GCP_* | SHARD_* | RECORD_* | HTTP_HOST | HTTP_PORT | \
-            API_KEY | SYMBOL | DB_BACKEND | LOG_LEVEL | FUTURES_WS | SPOT_WS | DEPTH_SPEED | TZ | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
+        COLLECTOR_* | BIGTABLE_* | AWS_* | S3_* | GOOGLE_* | GCP_* | SHARD_* | TZ | HTTP_PROXY | HTTPS_PROXY | NO_PROXY)
             settings+=(--env "$variable")
             ;;
+        *) ! grep -qx "$variable" <<<"$short_names" || settings+=(--env "$variable") ;;
         esac
     done < <(compgen -e)
     settings+=(--env COLLECTOR_DATA_DIR=/data)

@@ -55,6 +55,7 @@ class Runner:
         for name in ("collector", "storage_backends"):
             (self.folder / name).mkdir()
             (self.folder / name / "code.py").write_text("1\n")
+        shutil.copy2(ROOT / "collector/config.py", self.folder / "collector/config.py")
 
     def without_docker(self) -> None:
         """As on a machine that never had it: PATH holds the tools of run.sh and no docker."""

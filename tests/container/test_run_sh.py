@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from collector.config import KNOWN_NAMES
 from tests.container.conftest import Runner
 
 
@@ -91,6 +92,13 @@ def test_the_environment_is_passed_on_by_name(runner: Runner) -> None:
     assert not {"EDITOR", "COLLECTOR_DATA_DIR", "AWS_CA_BUNDLE", "HOME"} & set(call)
     assert "hidden" not in " ".join(call)
     assert "AWS_CA_BUNDLE is not passed on" in outcome.err
+
+
+def test_every_name_without_prefix_is_passed_on(runner: Runner) -> None:
+    runner.env |= dict.fromkeys(KNOWN_NAMES.values(), "x")
+    call = runner().started()
+    for name in KNOWN_NAMES.values():
+        assert _has(call, "--env", name), name
 
 
 def test_the_env_file_is_read_as_the_collector_reads_it(runner: Runner) -> None:
