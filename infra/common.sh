@@ -20,7 +20,8 @@ need_tool() {
 # They are read from `.env` if it is there, and from COLLECTOR_*, SYMBOL and the like in the environment; never secrets of
 # a cloud, since the machine has an identity of its own.
 environment_lines() {
-    local variable
+    local variable short_names
+    short_names=$(sed -n '/^KNOWN_NAMES/,/^}/s/.*: "\([A-Z0-9_]*\)",$/\1/p' collector/config.py)
     {
         # Without quotes and comments, which Docker would take for a part of the value.
         [ ! -f .env ] || sed -nE '/^(AWS_|GOOGLE_|COLLECTOR_DATA_DIR|DB_BACKEND)/d
@@ -28,10 +29,10 @@ environment_lines() {
             s/[[:space:]]+(#.*)?$//; s/^[A-Z][A-Z0-9_]*=.+$/&/p' .env
         while IFS= read -r variable; do
             case "$variable" in
-            COLLECTOR_DATA_DIR | COLLECTOR_STACK) ;;
-            COLLECTOR_* | SYMBOL | LOG_LEVEL | FUTURES_WS | SPOT_WS | DEPTH_SPEED | SHARD_INDEX | SHARD_COUNT)
-                printf '%s=%s\n' "$variable" "${!variable}"
-                ;;
+            # The script says where rows go.
+            COLLECTOR_DATA_DIR | DB_BACKEND | S3_* | BIGTABLE_*) ;;
+            COLLECTOR_* | SHARD_*) printf '%s=%s\n' "$variable" "${!variable}" ;;
+            *) ! grep -qx "$variable" <<<"$short_names" || printf '%s=%s\n' "$variable" "${!variable}" ;;
             esac
         done < <(compgen -e)
         printf '%s\n' "COLLECTOR_DATA_DIR=/data" "$@"
