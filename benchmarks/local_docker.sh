@@ -74,6 +74,8 @@ start) start ;;
 stop) stop ;;
 remove)
     stop
+    # Left by containers on the host's network.
+    umount "$folder"/exec/netns/* 2>/dev/null || true
     rm -rf "$folder"
     ;;
 *) fail "unknown command '$1'" ;;
