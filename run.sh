@@ -10,9 +10,10 @@ stamp=$venv/.locked
 usage() {
     cat <<'TEXT'
 ./run.sh setup             make .venv with everything, from the lock
-./run.sh demo              collect from a simulated exchange for half a minute, verify, replay; no network
+./run.sh demo              collect from a simulated exchange, verify, replay, train on two markets; no network
 ./run.sh test [ARGS]       the whole suite (ARGS go to pytest)
 ./run.sh soak [ARGS]       the long fault tests
+./run.sh train [OPTIONS]   train a model; `./run.sh training` has the other commands of a model's life
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
 ./run.sh lock [--check]    make the locks of requirements anew from pyproject.toml; or only say whether they are right
 ./run.sh audit [FILE]      known faults of what is locked, and a list of it all (SBOM, CycloneDX) into FILE
@@ -74,7 +75,9 @@ case "$command" in
 setup) setup ;;
 demo)
     setup
-    exec "$python" -m collector "$@"
+    shift
+    "$python" -m collector demo "$@"
+    exec "$python" -m training demo
     ;;
 test)
     setup
@@ -100,6 +103,16 @@ audit)
     setup
     shift
     exec infra/audit.sh "$python" "$@"
+    ;;
+train)
+    setup
+    shift
+    exec "$python" -m training train "$@"
+    ;;
+training)
+    setup
+    shift
+    exec "$python" -m training "$@"
     ;;
 local)
     setup

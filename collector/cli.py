@@ -28,9 +28,12 @@ COMMANDS = (
     "report",
     "stats",
     "compact",
+    "copy",
+    "tables",
     "journal",
     "health",
     "serve",
+    "tui",
     "features",
 )
 

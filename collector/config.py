@@ -22,6 +22,12 @@ PREFIX = "COLLECTOR_"
 KNOWN_NAMES = {
     "symbol": "SYMBOL",
     "backend": "DB_BACKEND",
+    "shard_index": "SHARD_INDEX",
+    "shard_count": "SHARD_COUNT",
+    "s3_bucket": "S3_BUCKET",
+    "s3_prefix": "S3_PREFIX",
+    "s3_region": "S3_REGION",
+    "s3_endpoint_url": "S3_ENDPOINT_URL",
     "bigtable_project_id": "BIGTABLE_PROJECT_ID",
     "bigtable_instance_id": "BIGTABLE_INSTANCE_ID",
     "bigtable_emulator_host": "BIGTABLE_EMULATOR_HOST",

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from collector.clock import Clock
+from collector.retention import BUSY
 from collector.settings import RunSettings
 from collector.sources.capture_room import dispensable
 from storage_backends.interface import Market
@@ -29,6 +30,8 @@ Note = Callable[[int, Market | None, str, str], None]
 _HOUR_NS = 3_600_000_000_000
 _PAST_THE_HOUR_NS = 1_200_000_000_000  # after midnight the last rows of the day have arrived by then
 _NEVER = "1970-01-01"
+_FILES = ("local", "s3")
+"""Backends that keep files by day."""
 _NICENESS = 10
 
 
@@ -67,9 +70,10 @@ class Housekeeping:
     async def check(self) -> None:
         """One look: captures, the budget, and the hourly pass when it is due."""
         await self._trim_captures()
-        if self._settings.store.backend != "local":
+        if self._settings.store.backend not in _FILES:
             return
-        budget = self._settings.disk_budget_bytes
+        # A bucket is no disk that fills up: what is in it is counted by the hourly pass alone.
+        budget = self._settings.disk_budget_bytes if self._settings.store.backend == "local" else None
         used = await self._used_bytes() if budget is not None else 0
         due = self._clock.now_ns() >= self._due_ns
         if due or (budget is not None and used > budget and not self.over_budget):
@@ -117,7 +121,11 @@ class Housekeeping:
         settings = self._settings
         if not (settings.compact or settings.retain_days or settings.disk_budget_bytes):
             return
-        arguments = ["compact", "--json", "--backend", settings.store.backend, "--data-dir", str(settings.data_dir)]
+        store = settings.store
+        arguments = ["compact", "--json", "--backend", store.backend, "--data-dir", str(store.data_dir)]
+        for option in ("bucket", "prefix", "region", "endpoint_url"):
+            value = getattr(store, f"s3_{option}")
+            arguments += [f"--s3-{option.replace('_', '-')}", value] if value else []
         if not (merge and settings.compact):
             arguments += ["--before", _NEVER]
         if settings.retain_days is not None:
@@ -145,6 +153,8 @@ class Housekeeping:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
+        if store.backend == "s3" and BUSY in last:
+            return  # several collectors share a bucket, and one of them is at it
         if code not in (0, 1) or not said:
             self._say("compact_failed", last or f"exit code {code}")
             return

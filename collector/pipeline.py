@@ -23,12 +23,14 @@ from collector.consumers import Consumer
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across, across
-from collector.core.inputs import Refused, Resume, Tick
+from collector.core.inputs import Note, Refused, Resume, Tick
+from collector.coverage_log import CoverageLog
 from collector.errors import ConfigurationError, MachineFailed
+from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.recorder import LiveMarket
-from collector.refusals import BY_BACKEND, KEPT, Refusals
+from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
 from collector.settings import RunSettings
 from collector.venue import Venue
 from storage_backends.interface import Backend, Market
@@ -44,7 +46,7 @@ _WALL_STEP_NS = 200_000_000
 _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
-_GC_OBJECTS = 20_000
+_GC_OBJECTS = 100_000
 
 
 class Pipeline:
@@ -72,8 +74,14 @@ class Pipeline:
         self._backend: Backend | None = None
         self._delivery: asyncio.Future[None] | None = None
         self._delivery_stop = threading.Event()
-        self._kept: list[tuple[Market, Batch]] = []
+        self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
+        self._hot_stop = threading.Event()
+        self._heating: asyncio.Future[None] | None = None
+        self._kept = Kept()
+        self._coverage = CoverageLog(self.venues)
         self._refusals = Refusals()
+        self._drained = False
+        """Whether the markets have given their last rows."""
         self._housekeeping = Housekeeping(settings, clock, self._open_captures, self._note)
         self._chores: asyncio.Task[None] | None = None
         self._wall_step_ns = 0
@@ -102,11 +110,13 @@ class Pipeline:
             self._note_set_aside()
             if self._deliverer is not None:
                 self._delivery = loop.run_in_executor(None, self._deliverer.run, self._delivery_stop)
+            if self._hot is not None:
+                self._heating = loop.run_in_executor(None, self._hot.run, self._hot_stop)
             self._announce()
             gc.collect()
             gc.freeze()
-            # What a message leaves is freed by counting references; looking for cycles each 700 objects is a tenth of
-            # the cost of a message.
+            # What a message leaves is freed by counting references, so hardly any cycles are there to be found. Looking
+            # for them each 700 objects is a tenth of the cost of a message, each 20,000 still a fiftieth.
             gc.set_threshold(_GC_OBJECTS, 10, 10)
             self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
             feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
@@ -125,35 +135,41 @@ class Pipeline:
         settings = self._settings
         if settings.dry_run:
             return {}
-        from collector.journal.deliverer import Deliverer, DeliveryLimits
+        from collector.journal.deliverer import Deliverer, DeliveryLimits, pauses_up_to
         from collector.journal.errors import DiskFull, JournalError, JournalFailed
         from collector.journal.format import JOURNAL_FILE
         from collector.journal.journal import Journal
-        from storage_backends.errors import BackendError
+        from storage_backends.errors import BackendError, StorageFull, TransientBackendError
         from storage_backends.open import open_store
 
+        journal_path = settings.data_dir / JOURNAL_FILE
         try:
-            self._backend = open_store(settings.store)
-            self._backend.check()
+            backend = self._backend = open_store(settings.store)
+            backend.check()
         except ValueError as error:
             raise ConfigurationError("--backend", settings.store.backend, str(error)) from error
         except BackendError as error:
-            raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
+            # Once a collector has worked here, it collects into its journal until the backend is back.
+            away = isinstance(error, TransientBackendError) and not isinstance(error, StorageFull)
+            if away and journal_path.exists():
+                log.warning("the backend is away: %s", error)
+            else:
+                raise ConfigurationError(*settings.store.place, f"cannot be written to: {error}") from error
         try:
-            self._journal = Journal.open(
-                settings.data_dir / JOURNAL_FILE, max_bytes=settings.journal_max_bytes, clock=self._clock
-            )
+            self._journal = Journal.open(journal_path, max_bytes=settings.journal_max_bytes, clock=self._clock)
         except (JournalFailed, DiskFull) as error:
             raise ConfigurationError("--data-dir", settings.data_dir, f"cannot hold the journal: {error}") from error
         except JournalError as error:
             raise ConfigurationError("--data-dir", settings.data_dir, str(error)) from error
+        self._coverage.collector_id = self._journal.collector_id
         self._deliverer = Deliverer(
             self._journal,
-            self._backend,
+            backend,
             clock=self._clock,
             limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=self._delivery_event,
             on_refused=self._delivery_refused,
+            wait=pauses_up_to(min(60.0, max(15.0, settings.flush_interval_s))),
         )
         return {market: msgspec.json.decode(body, type=Resume) for market, body in self._journal.states().items()}
 
@@ -240,6 +256,7 @@ class Pipeline:
             venue.recorder.may_heal = not self._refusals
             for live in venue.markets.values():
                 live.apply(now_ns, Tick())
+        self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
             log.warning(
@@ -271,7 +288,9 @@ class Pipeline:
                 rows += [(market, batch) for batch in drained]
             else:
                 rows += [(Market(*key), batch) for key, batch in self._across.take(market, drained)]
-            states[market] = msgspec.json.encode(live.market.resume())
+            resume = live.market.resume()
+            states[market] = msgspec.json.encode(resume)
+            self._coverage.reached(market, resume.positions)
         if self._across is not None:
             rows += [(Market(*key), batch) for key, batch in self._across.settle()]
         return rows, states
@@ -287,7 +306,7 @@ class Pipeline:
 
         # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
         unspoken = bool(self._refusals)
-        batches = self._kept + rows
+        batches = self._kept.batches + rows
         refusing = self._housekeeping.over_budget
         if refusing:
             self._refusals.add([one for one in batches if one[1].table not in KEPT], "disk budget")
@@ -300,12 +319,17 @@ class Pipeline:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
             self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
-            self._kept = [one for one in batches if one[1].table in KEPT]
+            self._kept.keep(one for one in batches if one[1].table in KEPT)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept = []
+        self._kept.keep(())
+        for market, text in self._kept.take_left_out():
+            self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
+        self._coverage.committed(batches, interrupted=unspoken)
+        if self._hot is not None:
+            self._hot.offer(batches)
         if unspoken and not refusing:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()
@@ -342,14 +366,26 @@ class Pipeline:
         """Called on the deliverer's thread: what the backend will never have is a gap of the store."""
         refusals = Refusals()
         refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
-        for _, refused in refusals.take():
-            with contextlib.suppress(RuntimeError):
+        taken = refusals.take()
+        running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self.venues)
+        if running and not self._drained:
+            for _, refused in taken:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+        else:
+            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
 
     def _state_refused(self, market: Market, refused: Refused) -> None:
-        for venue in self.venues:
-            if venue.exchange == market.exchange and market.symbol in venue.markets:
-                venue.markets[market.symbol].apply(self._clock.now_ns(), refused)
+        self._live(market).apply(self._clock.now_ns(), refused)
+
+    def _commit_refused(self, gaps: list[tuple[Market, Batch]]) -> None:
+        """States gaps of a market that takes no more inputs."""
+        from collector.journal.errors import DiskFull, JournalFull
+
+        assert self._journal is not None
+        try:
+            self._journal.commit(gaps, {})
+        except (JournalFull, DiskFull) as error:
+            log.error("a gap of dead letters could not be stated; see `collector journal`: %s", error)
 
     # -- end
 
@@ -365,6 +401,7 @@ class Pipeline:
 
     async def _finish(self, feeds: list[asyncio.Task[None]]) -> None:
         """Stops taking, keeps what was taken, delivers what can be delivered, gives everything back."""
+        self._coverage.state(self._clock.now_ns())
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
@@ -380,6 +417,8 @@ class Pipeline:
         await asyncio.gather(*(venue.feed.close() for venue in self.venues))
         await self._observers.stop()
         try:
+            self._drained = True
+            await asyncio.sleep(0)  # for what the deliverer's thread has told until now
             if feeds and not self._failed:
                 unspoken = bool(self._refusals)
                 await self._commit()
@@ -388,6 +427,9 @@ class Pipeline:
                     await self._commit()
             await self._drain()
         finally:
+            self._hot_stop.set()
+            if self._heating is not None:
+                await asyncio.wait([self._heating])
             for venue in self.venues:
                 for live in venue.markets.values():
                     live.close()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
+from collector.core.gaps import Gap, GapLedger
 from collector.core.inputs import Refused
+from collector.core.records import rows_batch
 from storage_backends.interface import Market
 
 KEPT = frozenset({"gaps", "events", "clock"})
@@ -14,6 +18,11 @@ KEPT = frozenset({"gaps", "events", "clock"})
 
 BY_BACKEND = "refused by the backend"
 """Reason of a gap whose rows are in the journal's dead letters: not lost, and refused again if they came again."""
+KEPT_BYTES = 64 << 20
+"""How much of them waits while the journal takes nothing: a day of ordinary events of 50 markets."""
+
+_EVENT_BYTES = 500
+"""What an event without a text takes in memory, about."""
 
 _STREAMS = {
     "diffs": ("depth", "last_id", "recv_ns"),
@@ -66,6 +75,69 @@ def _sources(batch: Batch) -> list[str]:
     """Where each row came from. Trades that were fetched for an old gap say nothing of those between it and now."""
     sources = batch.columns.get("source")
     return sources if isinstance(sources, list) else ["ws"] * batch.rows
+
+
+class Kept:
+    """Rows of `KEPT` tables that wait in memory for a journal that takes nothing, up to `KEPT_BYTES`.
+
+    What could grow without a bound are events, since a quarantined frame stands in one. Beyond the bound the newest are
+    left out and counted; gaps are always kept.
+    """
+
+    def __init__(self, max_bytes: int = KEPT_BYTES) -> None:
+        self.batches: list[tuple[Market, Batch]] = []
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._left_out: dict[Market, tuple[int, int, int]] = {}  # events, first and last time
+
+    def __bool__(self) -> bool:
+        return bool(self.batches)
+
+    def keep(self, batches: Iterable[tuple[Market, Batch]]) -> None:
+        """Makes `batches`, what was kept before among them, all that waits; leaves out what is too much."""
+        self.batches, self._bytes = [], 0
+        for market, batch in batches:
+            size = _size(batch)
+            if batch.table == "events" and self._bytes + size > self._max_bytes:
+                self._leave_out(market, batch)
+            else:
+                self.batches.append((market, batch))
+                self._bytes += size
+
+    def take_left_out(self) -> list[tuple[Market, str]]:
+        """What to say of each market's events that were left out; forgets them."""
+        left_out, self._left_out = self._left_out, {}
+        return [
+            (
+                market,
+                f"{events} events from {first_ns} to {last_ns} found no room in memory, quarantined frames included",
+            )
+            for market, (events, first_ns, last_ns) in left_out.items()
+        ]
+
+    def _leave_out(self, market: Market, batch: Batch) -> None:
+        times = [int(one) for one in batch.columns["time_ns"]]  # type: ignore[union-attr]
+        events, first_ns, last_ns = self._left_out.get(market, (0, times[0], times[0]))
+        self._left_out[market] = (events + batch.rows, min(first_ns, *times), max(last_ns, *times))
+
+
+def _size(batch: Batch) -> int:
+    texts = batch.columns.get("text", [])
+    assert isinstance(texts, list)
+    return _EVENT_BYTES * batch.rows + sum(len(text) for text in texts if text is not None)
+
+
+def gap_rows(refusals: Iterable[tuple[Market, Refused]], detected_ns: int) -> list[tuple[Market, Batch]]:
+    """The gaps that state refusals, for when no market runs that could."""
+    rows = []
+    for number, (market, one) in enumerate(refusals):
+        ledger = GapLedger()
+        # A gap is known by stream, reason and first id, which may be unknown, and this time.
+        at_ns = detected_ns + number
+        ledger.record(one.stream, one.reason, one.from_id, one.to_id, one.from_ns, one.to_ns, at_ns)
+        values = [msgspec.structs.astuple(row) for row in ledger.rows]
+        rows.append((market, rows_batch("gaps", Gap.__struct_fields__, values)))
+    return rows
 
 
 def _refused_messages(batch: Batch, reason: str, source: str) -> Refused:

@@ -15,6 +15,7 @@ from collector.core.market import FETCHED_AFTERWARDS
 from collector.core.sequencer import Position
 from collector.markets import FUTURES
 from collector.stored import stored_ids
+from storage_backends.reading import ends
 
 if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
@@ -48,10 +49,10 @@ def resume_from_store(backend: Backend, market: Market) -> Resume | None:
     """
     positions: dict[str, Position] = {}
     for stream, table in _TABLES.items():
-        stats = backend.stats(table, market)
-        if isinstance(stats.last_key, int) and stats.last_ns is not None:
-            positions[stream] = Position(stats.last_key, stats.last_ns, stats.last_ns // 1_000_000)
-    last_epoch = backend.stats("depth", market).last_key
+        last_key, last_ns = ends(backend, table, market)
+        if isinstance(last_key, int) and last_ns is not None:
+            positions[stream] = Position(last_key, last_ns, last_ns // 1_000_000)
+    last_epoch, _ = ends(backend, "depth", market)
     if not positions and not isinstance(last_epoch, int):
         return None
     gaps = read_gaps(backend, market)

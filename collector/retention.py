@@ -17,6 +17,7 @@ from storage_backends.interface import Market
 
 KEPT_TABLES = frozenset({"gaps", "events"})
 WRITER = "retention"
+BUSY = "is being compacted by another process"
 
 _SEQUENCE = 1_000_000  # far from the collector's own, which may write an event of the same instant
 

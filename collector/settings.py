@@ -62,6 +62,7 @@ class RunSettings:
     max_batch_rows: int = 1_000_000
     compact: bool = True
     heal: bool = True
+    hot: bool = True
     retain_days: int | None = None
     disk_budget_bytes: int | None = None
     raw_max_bytes: int | None = None

@@ -77,13 +77,17 @@ def used_bytes(data_dir: Path) -> int:
 
 
 class Upkeep:
-    """A pass over the days of `data_dir`, to be called within `days.alone()`.
+    """A pass over a store's days, to be called within `days.alone()`.
+
+    What is used is all of `data_dir`, or for a store that lies elsewhere (None) its days.
 
     `say` is told what is deleted before it is; a row of `events` says so before that, too. With `dry_run` nothing is
     touched.
     """
 
-    def __init__(self, days: Days, backend: Backend, data_dir: Path, clock: Clock, say: Say, *, dry_run: bool) -> None:
+    def __init__(
+        self, days: Days, backend: Backend, data_dir: Path | None, clock: Clock, say: Say, *, dry_run: bool
+    ) -> None:
         self._days = days
         self._backend = backend
         self._data_dir = data_dir
@@ -110,7 +114,10 @@ class Upkeep:
                 and (day.date.isoformat() not in gone or day.table in KEPT_TABLES)
             ):
                 self._merge(day)
-        report.used_bytes = used_bytes(self._data_dir)
+        if self._data_dir is not None:
+            report.used_bytes = used_bytes(self._data_dir)
+        else:
+            report.used_bytes = sum(day.bytes for day in (days if report.dry_run else self._days.days()))
         if report.dry_run:
             report.used_bytes -= sum(one.bytes for one in report.deleted)
         if budget_bytes is not None:
@@ -143,7 +150,7 @@ class Upkeep:
                 self._report.used_bytes -= one.bytes
 
     def _record(self, deletion: Deletion) -> None:
-        writer = StoreWriter(self._backend, WRITER, ("--data-dir", str(self._data_dir)))
+        writer = StoreWriter(self._backend, WRITER, ("--backend", "of this store"))
         for market, batch in event_rows(deletion, self._clock.now_ns()):
             writer.add(*market, [batch])
         writer.flush()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
+import random
 from collections.abc import Callable, Sequence
 
 import click
@@ -20,12 +24,19 @@ from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes
 from collector.sources.capture_writer import CaptureWriter
+from collector.sources.errors import UnreachableError
 from collector.sources.feed import Stream
 from collector.sources.markets import MarketInfo
+from collector.sources.pacing import Backoff
 from collector.sources.streams import channels_there
 from collector.sources.unified_feed import UnifiedFeed
 from collector.unified_recorder import UnifiedLiveMarket, UnifiedRecorder
 from storage_backends.interface import Market
+
+log = logging.getLogger(__name__)
+
+_RETRY_CAP_S = 60.0
+_TELL_EACH_NS = 60 * SECOND_NS
 
 
 class Venue:
@@ -69,12 +80,30 @@ class Venue:
         self.feed = UnifiedFeed(self._named, settings.symbols, settings.streams, settings.feed, clock, sink)
 
     async def start(self) -> None:
-        """Reaches the exchange and finds its markets.
+        """Reaches the exchange, however long that takes, and finds its markets.
+
+        An exchange that does not answer is asked again with growing pauses, and once a minute that is said. So a run
+        that a supervisor starts in an outage collects when the outage is over.
 
         Raises:
-            FeedError: see `BinanceFeed.start`.
+            FeedError: the exchange refuses us for good, a market is unknown, or the duration that is set is over.
         """
-        await self.feed.start()
+        backoff = Backoff(1.0, _RETRY_CAP_S, random.Random())
+        began_ns, told_ns = self._clock.now_ns(), 0
+        while True:
+            try:
+                await self.feed.start()
+            except UnreachableError as error:
+                now_ns = self._clock.now_ns()
+                left_s = (self._settings.duration_s or math.inf) - (now_ns - began_ns) / 1e9
+                if left_s <= 0:
+                    raise
+                if now_ns - told_ns >= _TELL_EACH_NS:
+                    log.error("%s Asking again until it answers.", error)
+                    told_ns = now_ns
+                await asyncio.sleep(min(backoff.next_s(), left_s))
+            else:
+                return
 
     def begin(self, resumes: dict[Market, Resume]) -> None:
         """Begins a session of every market."""

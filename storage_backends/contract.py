@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from storage_backends.contract_rows import MIDNIGHT, arrow, key_of, preferred, row, rows, time_ns
 from storage_backends.errors import PermanentBackendError
-from storage_backends.interface import Backend, Market, TableStats
+from storage_backends.interface import Backend, Market, TableStats, Write
 from storage_backends.reading import newest_revisions, read
 from storage_backends.schema import TABLES, bare
 
@@ -55,6 +55,52 @@ def got(backend: Backend, table: str, market: Market = MARKET, **how: Any) -> li
     return found
 
 
+def model_test(examples: int) -> Callable[..., None]:
+    """A test of any mixture of reads and writes, in so many random examples; a slow backend may have one with fewer."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=_SHARED)
+    @given(
+        table=st.sampled_from(["trades", "depth", "gaps", "book_ticker", "events"]),
+        writes=st.lists(
+            st.tuples(st.lists(st.integers(0, 24), min_size=1, max_size=8), st.integers(0, 2), st.booleans()),
+            max_size=8,
+        ),
+        ranges=st.lists(st.tuples(st.none() | st.integers(-1, 25), st.none() | st.integers(-1, 25)), max_size=4),
+    )
+    def test_agrees_with_a_model(
+        self: BackendContract,
+        backend: Backend,
+        open_store: Callable[[], Backend],
+        table: str,
+        writes: list[tuple[list[int], int, bool]],
+        ranges: list[tuple[int | None, int | None]],
+    ) -> None:
+        """Random writes by several writers, each perhaps repeated, against a dict of rows by key."""
+        market = Market("model", f"M{next(_hashes)}")
+        definition = TABLES[table]
+        model: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        for ats, variant, repeated in writes:
+            made = [_variant(table, at, variant) for at in ats]
+            content_hash = f"{next(_hashes):08x}" * 8
+            for store in [backend, open_store()] if repeated else [backend]:
+                put(store, table, made, market=market, writer=f"w{variant}", content_hash=content_hash)
+            for each in made:
+                model.setdefault(key_of(definition, each), []).append(each)
+        kept = [preferred(definition, model[key]) for key in sorted(model)]
+        for start, end in [(None, None), *ranges]:
+            lower = None if start is None else time_ns(start)
+            upper = None if end is None else time_ns(end)
+            expected = [
+                made
+                for made in kept
+                if (lower is None or made[definition.time] * definition.ns_per_unit >= lower)
+                and (upper is None or made[definition.time] * definition.ns_per_unit < upper)
+            ]
+            assert got(backend, table, market, start_ns=lower, end_ns=upper) == expected
+
+    return test_agrees_with_a_model
+
+
 class BackendContract:
     """The contract. `backend` is the store opened once; `open_store` opens it again."""
 
@@ -86,6 +132,13 @@ class BackendContract:
         texts = [row("events", 0, detail="", text=b""), row("events", 1, detail="☃\n\x00\"'", text=bytes(range(256)))]
         put(backend, "events", texts)
         assert got(backend, "events") == texts
+
+    def test_the_sign_of_zero_survives(self, backend: Backend) -> None:
+        zeros = [0.0, -0.0]
+        made = row("diffs", 1, bid_price=zeros, bid_quantity=zeros, ask_price=[], ask_quantity=[])
+        put(backend, "diffs", [made])
+        (found,) = got(backend, "diffs")
+        assert [str(one) for one in found["bid_price"]] == ["0.0", "-0.0"]
 
     def test_a_long_list_survives(self, backend: Backend) -> None:
         levels = [float(i) for i in range(5000)]
@@ -198,6 +251,15 @@ class BackendContract:
         after = got(backend, table, start_ns=time_ns(10))
         assert (before, after) == ([row(table, 9, recv_ns=time_ns(9.9))], [])
 
+    def test_key_order_holds_where_ids_begin_anew(self, backend: Backend) -> None:
+        """Hours later an exchange counts from a small number again: those rows come first."""
+        before = [row("diffs", at) for at in range(0, 9000, 900)]
+        anew = [row("diffs", at, last_id=at) for at in range(9000, 18000, 900)]
+        put(backend, "diffs", before)
+        put(backend, "diffs", anew)
+        assert got(backend, "diffs") == anew + before
+        assert got(backend, "diffs", start_ns=time_ns(8100)) == [*anew, before[-1]]
+
     def test_columns_are_chosen_and_ordered(self, backend: Backend) -> None:
         put(backend, "depth", rows("depth", range(12)))
         put(backend, "depth", rows("depth", range(6, 18)))
@@ -207,6 +269,34 @@ class BackendContract:
         assert found.column_names == columns
         assert found.to_pylist() == expected
         assert got(backend, "depth", columns=["ref"], start_ns=time_ns(17)) == [{"ref": row("depth", 17)["ref"]}]
+
+    # Several writes at once.
+
+    def test_many_writes_are_as_one_after_the_other(self, backend: Backend) -> None:
+        writes = [
+            Write("trades", MARKET, arrow("trades", rows("trades", range(5))), WRITER, "ab" * 32),
+            Write("depth", MARKET, arrow("depth", rows("depth", range(3))), WRITER, "cd" * 32),
+            Write("trades", OTHER, arrow("trades", rows("trades", range(2))), WRITER, "ef" * 32),
+        ]
+        for _ in range(2):
+            assert backend.write_many(writes) == [None, None, None]
+        assert backend.write_many([]) == []
+        assert got(backend, "trades") == rows("trades", range(5))
+        assert got(backend, "depth") == rows("depth", range(3))
+        assert got(backend, "trades", OTHER) == rows("trades", range(2))
+
+    def test_of_many_writes_each_has_its_own_outcome(self, backend: Backend) -> None:
+        made = arrow("trades", rows("trades", [1]))
+        writes = [
+            Write("trades", Market("binance", "../x"), made, WRITER, "ab" * 32),
+            Write("depth", MARKET, made, WRITER, "ab" * 32),
+            Write("trades", MARKET, made, WRITER, "ab" * 32),
+            Write("prices", MARKET, made, WRITER, "ab" * 32),
+        ]
+        outcomes = backend.write_many(writes)
+        assert [isinstance(outcome, PermanentBackendError) for outcome in outcomes] == [True, True, False, True]
+        assert outcomes[2] is None
+        assert got(backend, "trades") == rows("trades", [1])
 
     # What is there.
 
@@ -331,45 +421,7 @@ class BackendContract:
 
     # Any mixture of all that.
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=_SHARED)
-    @given(
-        table=st.sampled_from(["trades", "depth", "gaps", "book_ticker", "events"]),
-        writes=st.lists(
-            st.tuples(st.lists(st.integers(0, 24), min_size=1, max_size=8), st.integers(0, 2), st.booleans()),
-            max_size=8,
-        ),
-        ranges=st.lists(st.tuples(st.none() | st.integers(-1, 25), st.none() | st.integers(-1, 25)), max_size=4),
-    )
-    def test_agrees_with_a_model(
-        self,
-        backend: Backend,
-        open_store: Callable[[], Backend],
-        table: str,
-        writes: list[tuple[list[int], int, bool]],
-        ranges: list[tuple[int | None, int | None]],
-    ) -> None:
-        """Random writes by several writers, each perhaps repeated, against a dict of rows by key."""
-        market = Market("model", f"M{next(_hashes)}")
-        definition = TABLES[table]
-        model: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for ats, variant, repeated in writes:
-            made = [_variant(table, at, variant) for at in ats]
-            content_hash = f"{next(_hashes):08x}" * 8
-            for store in [backend, open_store()] if repeated else [backend]:
-                put(store, table, made, market=market, writer=f"w{variant}", content_hash=content_hash)
-            for each in made:
-                model.setdefault(key_of(definition, each), []).append(each)
-        kept = [preferred(definition, model[key]) for key in sorted(model)]
-        for start, end in [(None, None), *ranges]:
-            lower = None if start is None else time_ns(start)
-            upper = None if end is None else time_ns(end)
-            expected = [
-                made
-                for made in kept
-                if (lower is None or made[definition.time] * definition.ns_per_unit >= lower)
-                and (upper is None or made[definition.time] * definition.ns_per_unit < upper)
-            ]
-            assert got(backend, table, market, start_ns=lower, end_ns=upper) == expected
+    test_agrees_with_a_model = model_test(60)
 
 
 def _variant(table: str, at: int, variant: int) -> dict[str, Any]:

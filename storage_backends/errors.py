@@ -2,7 +2,8 @@
 
     BackendError
     ├── TransientBackendError    try the same call again
-    │   └── StorageFull          the same, once there is room
+    │   ├── StorageFull          the same, once there is room
+    │   └── SetupError           the same, once somebody mends credentials, permissions or the store itself
     ├── PermanentBackendError    the same call fails again, however often it is repeated
     │   └── PartialWriteError    the named keys were refused, the other rows of the call are stored
     └── StorageFailed            the disk itself failed: stop, exit 3, start again on a sound one
@@ -35,6 +36,14 @@ class TransientBackendError(BackendError):
 
 class StorageFull(TransientBackendError):
     """No room, or a quota is used up; nothing of the call is visible."""
+
+
+class SetupError(TransientBackendError):
+    """The store as it is set up lets nobody in: credentials, permissions, bucket, region. No row is at fault.
+
+    The message names what to mend. It is mended outside, so that the same call succeeds without a restart; meanwhile
+    repeating it at once is of no use.
+    """
 
 
 class PermanentBackendError(BackendError):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
 
-from storage_backends import disk
 from storage_backends.errors import TransientBackendError
 from storage_backends.jsonl import JsonlFile, JsonlWriter
 from storage_backends.layout import JSONL, PARQUET
@@ -16,8 +14,7 @@ from storage_backends.parquet import ParquetWriter
 from storage_backends.parquet import PartFile as ParquetFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable
 
     from storage_backends.part import PartFile, PartWriter, Sink
     from storage_backends.schema import Table
@@ -32,9 +29,9 @@ _WRITERS: Final[dict[str, Callable[[Table, Sink], PartWriter]]] = {PARQUET: Parq
 class PartGone(TransientBackendError):
     """A file that was listed is not there any more: another one has its rows, or its day was deleted."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(f"{path}: gone since the folder was listed; ask again")
-        self.path = path
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name}: gone since the store was listed; ask again")
+        self.name = name
 
 
 def writer_of(suffix: str, table: Table, sink: Sink) -> PartWriter:
@@ -51,18 +48,6 @@ def encode(suffix: str, table: Table, rows: pa.Table, *, writer: str, content_ha
     return sink.getvalue()
 
 
-@contextmanager
-def opened(table: Table, path: Path) -> Iterator[PartFile]:
-    """The file at `path`, whatever its format.
-
-    Raises:
-        PartGone: there is none.
-        BackendError: as `part.PartFile` and `disk.translate` say.
-    """
-    try:
-        with pa.OSFile(str(path)) as source:
-            yield _FILES[PARQUET if path.name.endswith(PARQUET) else JSONL](source, str(path), table)
-    except FileNotFoundError as error:
-        raise PartGone(path) from error
-    except OSError as error:
-        raise disk.translate(error, path) from error
+def part_of(source: pa.NativeFile, name: str, table: Table) -> PartFile:
+    """The file `name`, by its suffix, whose bytes are `source`. Raises what `part.PartFile` raises."""
+    return _FILES[PARQUET if name.endswith(PARQUET) else JSONL](source, name, table)

@@ -10,7 +10,7 @@ import abc
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from storage_backends.errors import PermanentBackendError
+from storage_backends.errors import BackendError, PermanentBackendError, StorageFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -41,6 +41,16 @@ class TableStats(NamedTuple):
     last_ns: int | None
 
 
+class Write(NamedTuple):
+    """What `Backend.write` takes, as one thing."""
+
+    table: str
+    market: Market
+    rows: pa.Table
+    writer: str
+    content_hash: str
+
+
 _NAME_PATTERNS = {
     "table": re.compile(r"[a-z][a-z0-9_]{0,31}"),
     "exchange": re.compile(r"[a-z0-9][a-z0-9_-]{0,31}"),
@@ -61,6 +71,14 @@ def _require(kind: str, name: str) -> None:
         raise PermanentBackendError(f"{kind} {name!r} cannot be stored: allowed is {_NAME_PATTERNS[kind].pattern}")
 
 
+def _require_all(table: str, market: Market, writer: str, content_hash: str) -> None:
+    _require("table", table)
+    _require("exchange", market.exchange)
+    _require("symbol", market.symbol)
+    _require("writer", writer)
+    _require("content hash", content_hash)
+
+
 class Backend(abc.ABC):
     """A store of rows by table and market. Every method may be called from any one thread at a time.
 
@@ -69,6 +87,9 @@ class Backend(abc.ABC):
         PermanentBackendError: it never will; also a name that is not allowed, or a table that is not known.
         StorageFailed: the device failed; the process must stop.
     """
+
+    rows_at_once: int = 0
+    """Up to how many rows of several writes are best given together to `write_many`; 0: each write by itself."""
 
     def write(self, table: str, market: Market, rows: pa.Table, *, writer: str, content_hash: str) -> None:
         """Adds `rows`, in any order, in the schema of `table`; what is stored is sorted by key.
@@ -83,12 +104,27 @@ class Backend(abc.ABC):
             PartialWriteError: some rows were refused for good, the others are stored.
             StorageFull: no room; nothing of what failed is visible.
         """
-        _require("table", table)
-        _require("exchange", market.exchange)
-        _require("symbol", market.symbol)
-        _require("writer", writer)
-        _require("content hash", content_hash)
+        _require_all(table, market, writer, content_hash)
         self._write(table, market, rows, writer, content_hash)
+
+    def write_many(self, writes: Sequence[Write]) -> list[BackendError | None]:
+        """`write` for each of `writes`: what each one raised, None where its rows are stored.
+
+        A backend for which one large request is cheaper than many small ones joins them. What none of them foresaw is
+        raised, and then any of them may be stored or not; so is StorageFailed.
+        """
+        outcomes: list[BackendError | None] = []
+        sound = []
+        for write in writes:
+            try:
+                _require_all(write.table, write.market, write.writer, write.content_hash)
+            except PermanentBackendError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+                sound.append(write)
+        given = iter(self._write_many(sound))
+        return [next(given) if outcome is None else outcome for outcome in outcomes]
 
     def scan(
         self,
@@ -142,6 +178,19 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def _write(self, table: str, market: Market, rows: pa.Table, writer: str, content_hash: str) -> None: ...
+
+    def _write_many(self, writes: Sequence[Write]) -> list[BackendError | None]:
+        outcomes: list[BackendError | None] = []
+        for write in writes:
+            try:
+                self._write(*write)
+            except StorageFailed:
+                raise
+            except BackendError as error:
+                outcomes.append(error)
+            else:
+                outcomes.append(None)
+        return outcomes
 
     @abc.abstractmethod
     def _scan(

@@ -67,7 +67,12 @@ def parse_date(folder: str) -> dt.date | None:
         date = dt.date.fromisoformat(folder.removeprefix("date="))
     except ValueError:
         return None
-    return date if folder == f"date={date.isoformat()}" else None
+    return date if folder == date_folder(date) else None
+
+
+def date_folder(date: dt.date) -> str:
+    """The folder of a date."""
+    return f"date={date.isoformat()}"
 
 
 class TimeRange(NamedTuple):
@@ -101,11 +106,17 @@ class TimeRange(NamedTuple):
         """Whether any time in [first, last] may lie in it."""
         return (self.start is None or last >= self.start) and (self.end is None or first < self.end)
 
-    def meets_date(self, table: Table, date: dt.date) -> bool:
-        """Whether any time of that UTC date may lie in it."""
+    def dates(self, table: Table) -> tuple[dt.date | None, dt.date | None]:
+        """The first and the last UTC date on which a time of it may lie; None leaves an end open."""
         units_per_day = _NS_PER_DAY // table.ns_per_unit
-        first = (date - _EPOCH).days * units_per_day
-        return self.meets(first, first + units_per_day - 1)
+        first = None if self.start is None else _date(self.start // units_per_day)
+        last = None if self.end is None else _date((self.end - 1) // units_per_day)
+        return first, last
+
+
+def _date(day: int) -> dt.date:
+    """The date so many days after 1970 began; the nearest one there is, where rows have none."""
+    return _EPOCH + dt.timedelta(days=min(max(day, -1), _LAST_DAY))
 
 
 def split_by_date(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]]:
@@ -130,7 +141,7 @@ def split_by_date(table: Table, rows: pa.Table) -> Iterator[tuple[str, pa.Table]
             part = rows.slice(start, stop - start)
         else:
             part = rows.filter(days == day)
-        yield f"date={date.isoformat()}", part
+        yield date_folder(date), part
 
 
 def name_part(table: Table, rows: pa.Table, writer: str, content_hash: str, suffix: str = PARQUET) -> PartName:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,35 @@ def read(
     schema = bare(known(table).schema)
     wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
     return pa.Table.from_batches(batches, schema=wanted)
+
+
+@runtime_checkable
+class GivesLatest(Protocol):
+    """A backend that can give its newest rows without looking at the others."""
+
+    def latest(self, table: str, market: Market, count: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The newest `count` rows by time, in key order, one per key."""
+        ...
+
+
+_NEWEST = 1000
+
+
+def ends(backend: Backend, table: str, market: Market) -> tuple[int | str | None, int | None]:
+    """The largest value of the key's first column and the latest time, ns; None when there are no rows.
+
+    What `Backend.stats` says, or the newest rows where asking for them is cheaper than counting all.
+    """
+    from storage_backends.schema import known
+
+    if not isinstance(backend, GivesLatest):
+        stats = backend.stats(table, market)
+        return stats.last_key, stats.last_ns
+    definition = known(table)
+    rows = backend.latest(table, market, _NEWEST, [definition.key[0], definition.time])
+    if not len(rows):
+        return None, None
+    return max(rows.column(0).to_pylist()), max(rows.column(1).to_pylist()) * definition.ns_per_unit
 
 
 def newest_revisions(gaps: pa.Table) -> pa.Table:

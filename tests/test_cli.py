@@ -159,7 +159,7 @@ def test_a_file_where_the_folder_should_be(call: Call, tmp_path: Path) -> None:
 
 
 def test_nothing_listens_there(call: Call, tmp_path: Path) -> None:
-    code, _, err = call("run", "--url-root", "http://127.0.0.1:9", "--dry-run")
+    code, _, err = call("run", "--url-root", "http://127.0.0.1:9", "--dry-run", "--duration", "0.1")
     assert code == 2
     assert "--url-root" in err
     assert "http://127.0.0.1:9" in err

@@ -9,7 +9,7 @@ from collector.core.batch import Batch
 from collector.core.gaps import Gap
 from collector.core.inputs import Opened, Refused, Tick
 from collector.core.market import Market as Core
-from collector.refusals import KEPT, Refusals
+from collector.refusals import KEPT, Kept, Refusals, gap_rows
 from storage_backends.interface import Market
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 from tests.core.script import Input, hand, session, tables
@@ -104,3 +104,29 @@ def test_tables_without_ids_that_count_leave_gaps_of_times() -> None:
         "multitick": (START_NS + SECOND, START_NS + 2 * SECOND),
     }
     assert all(gap.from_id is None for gap in gaps)
+
+
+def events(first_ns: int, texts: list[bytes | None]) -> Batch:
+    times = [first_ns + number for number in range(len(texts))]
+    return Batch("events", {"time_ns": times, "kind": ["quarantine"] * len(texts), "text": texts})
+
+
+def test_events_that_wait_are_bounded_and_what_is_left_out_is_counted() -> None:
+    kept = Kept(max_bytes=10_000)
+    gaps = Batch("gaps", {"gap_id": ["one"] * 50})
+    for second in range(10):
+        kept.keep([*kept.batches, (MARKET, events(100 * second, [b"x" * 1000, None])), (MARKET, gaps)])
+    assert sum(batch.rows for _, batch in kept.batches if batch.table == "gaps") == 500
+    held = [batch for _, batch in kept.batches if batch.table == "events"]
+    assert [batch.columns["time_ns"][0] for batch in held] == [0]
+    ((market, told),) = kept.take_left_out()
+    assert market == MARKET
+    assert told == "18 events from 100 to 901 found no room in memory, quarantined frames included"
+    assert kept.take_left_out() == []
+
+
+def test_gaps_without_a_market_that_runs_are_told_apart() -> None:
+    refused = [Refused("depth", "dropped", None, None, 1, 2), Refused("depth", "dropped", None, None, 3, 4)]
+    rows = [batch.columns for _, batch in gap_rows([(MARKET, one) for one in refused], START_NS)]
+    assert len({row["gap_id"][0] for row in rows}) == 2
+    assert [row["from_ns"] for row in rows] == [[1], [3]]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from collector.audit.gaps import read_gaps, recounts
 from collector.audit.rebuild import StoredAnchor, Units, read_anchors, read_diffs, rebuild
 from collector.core.book import Book
+from collector.core.gaps import Gap
 from storage_backends.interface import Backend, Market
 
 _NEAR_NS = 3600 * 1_000_000_000
@@ -20,6 +21,12 @@ class KnownBook(NamedTuple):
     book: Book
     anchor_id: int
     recv_ns: int
+
+
+def gap_at(backend: Backend, market: Market, at_ns: int) -> Gap | None:
+    """The oldest gap of depth that `at_ns` lies in: what is known then is the book before it, or in doubt."""
+    gaps = (gap for gap in read_gaps(backend, market) if gap.stream == "depth" and not gap.healed)
+    return next((gap for gap in gaps if gap.from_ns < at_ns and (gap.to_ns is None or at_ns <= gap.to_ns)), None)
 
 
 def book_at(backend: Backend, market: Market, at_ns: int) -> KnownBook | None:

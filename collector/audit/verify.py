@@ -8,14 +8,18 @@ from typing import Any
 
 import msgspec
 
-from collector.audit.gaps import id_cover, read_gaps, recounts, time_cover
+from collector.audit.gaps import id_cover, recounts, time_cover
+from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
+from collector.core.ids import IdRanges
 from collector.markets import FUTURES
 from storage_backends.interface import Backend, Market
+from storage_backends.schema import TABLES
 
 _EXAMPLES = 20
+_ABOUT_OTHERS = frozenset({"gaps", "events", "clock"})
 _ID_TABLES = (("trades", "agg_trade_id"), ("raw_trades", "trade_id"))
 
 
@@ -74,6 +78,17 @@ class GapCount(msgspec.Struct):
     healed: int = 0
 
 
+class CoveredSeconds(msgspec.Struct):
+    """Of the epochs from first to last, those in whose second no stream has a gap left, whoever collected it.
+
+    `ranges` are first and last epoch of each unbroken run.
+    """
+
+    seconds: int = 0
+    of: int = 0
+    ranges: list[tuple[int, int]] = []
+
+
 class MarketReport(msgspec.Struct):
     """What was found in one market; `problems` is empty when the store keeps its promise there."""
 
@@ -84,6 +99,7 @@ class MarketReport(msgspec.Struct):
     book: BookCheck
     gaps: dict[str, GapCount]
     quarantined: int
+    covered: CoveredSeconds
     problems: list[str]
 
 
@@ -95,8 +111,8 @@ def verify_market(
     every: Callable[[int], None] | None = None,
 ) -> MarketReport:
     """Audits one market; `every` is told the number of diffs walked, about each 1,000."""
-    gaps = read_gaps(backend, market)
-    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, [])
+    gaps = read_remaining(backend, market)
+    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, CoveredSeconds(), [])
     for gap in gaps:
         count = report.gaps.setdefault(gap.stream, GapCount())
         count.gaps += 1
@@ -114,8 +130,34 @@ def verify_market(
                 starts.append(time_ns)
             report.quarantined += kind == "quarantine"
     report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
+    report.covered = _covered(gaps, report.epochs)
     report.problems = _problems(report)
+    if not _holds_rows(backend, market, start_ns, end_ns):
+        report.problems.append("nothing but gaps and events is stored in this window")
     return report
+
+
+def _holds_rows(backend: Backend, market: Market, start_ns: int | None, end_ns: int | None) -> bool:
+    """Whether there is anything to be good or bad."""
+    tables = (table for table in backend.tables(market) if table not in _ABOUT_OTHERS)
+    return any(
+        rows.num_rows
+        for table in tables
+        for rows in backend.scan(table, market, start_ns, end_ns, (TABLES[table].time,))
+    )
+
+
+def _covered(gaps: list[Gap], epochs: EpochCheck) -> CoveredSeconds:
+    """Epoch T holds the second before it."""
+    if epochs.first is None or epochs.last is None:
+        return CoveredSeconds()
+    touched = IdRanges(
+        (gap.from_ns // SECOND_NS + 1, epochs.last if gap.to_ns is None else gap.to_ns // SECOND_NS + 1)
+        for gap in gaps
+        if not gap.healed
+    )
+    ranges = touched.missing(epochs.first, epochs.last)
+    return CoveredSeconds(sum(end - start + 1 for start, end in ranges), epochs.last - epochs.first + 1, ranges)
 
 
 def _problems(report: MarketReport) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from collector.audit.instant import book_at
+from collector.audit.instant import book_at, gap_at
 from collector.commands.options import (
     config_option,
     market_options,
@@ -15,6 +15,7 @@ from collector.commands.options import (
     store_options,
 )
 from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
+from collector.core.gaps import Gap
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
@@ -37,7 +38,8 @@ def book(
 ) -> None:
     """Rebuilds the book as it was known at an instant: every diff received before it, none after.
 
-    Levels beyond the known depth are left out. Exit code 1: no book was known then.
+    Levels beyond the known depth are left out. Inside a gap it is the last book before it, and that is said. Exit code
+    1: no book was known then.
     """
     backend = open_store(store)
     with store_errors(store):
@@ -48,8 +50,11 @@ def book(
                 "--symbol", "is not one market", f"choose with --exchange and --symbol from: {names}"
             )
         known = book_at(backend, markets[0], at_ns)
+        gap = gap_at(backend, markets[0], at_ns)
     if known is None:
-        click.echo(f"no book of {markets[0].exchange} {markets[0].symbol} was known at {show_ns(at_ns)}", err=True)
+        why = "" if gap is None else f": {_told(gap)}"
+        name = f"{markets[0].exchange} {markets[0].symbol}"
+        click.echo(f"no book of {name} was known at {show_ns(at_ns)}{why}", err=True)
         raise click.exceptions.Exit(EXIT_BAD_NEWS)
     found = known.book
     price_unit, quantity_unit = float(10**found.price_places), float(10**found.quantity_places)
@@ -69,6 +74,7 @@ def book(
             "last_update_id": found.last_id,
             "recv_ns": known.recv_ns,
             "anchor_update_id": known.anchor_id,
+            "gap": gap,
             "known_from": found.bid_floor / price_unit,
             "known_to": None if found.ask_ceiling == WHOLE_CEILING else found.ask_ceiling / price_unit,
             "bids": bids,
@@ -80,9 +86,17 @@ def book(
         f"{markets[0].exchange} {markets[0].symbol} at {show_ns(at_ns)}: update {found.last_id}, "
         f"received {(at_ns - known.recv_ns) / 1e6:.0f} ms before"
     )
+    if gap is not None:
+        click.echo(f"NOT the book of that moment: {_told(gap)}")
     width = max((len(f"{price:,.{found.price_places}f}") for price, _ in bids + asks), default=0)
     for price, quantity in reversed(asks):
         click.echo(f"  ask {price:>{width},.{found.price_places}f}  {quantity:,.{found.quantity_places}f}")
     click.echo(f"      {'-' * width}")
     for price, quantity in bids:
         click.echo(f"  bid {price:>{width},.{found.price_places}f}  {quantity:,.{found.quantity_places}f}")
+
+
+def _told(gap: Gap) -> str:
+    """A gap in a line."""
+    until = "now, as far as is known" if gap.to_ns is None else show_ns(gap.to_ns)
+    return f"a gap ({gap.reason}) lasts from {show_ns(gap.from_ns)} to {until}"

@@ -10,6 +10,7 @@ import msgspec
 from collector.clock import SystemClock
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.retention import BUSY
 from collector.upkeep import Upkeep, UpkeepReport, today
 from storage_backends.settings import StoreSettings
 
@@ -54,17 +55,18 @@ def compact(
     if limit > date:
         raise ConfigurationError("--before", limit, f"is not over yet; the latest is today, {date} UTC")
     backend = open_store(store)
-    days = open_days(store.backend, store.data_dir)
+    days = open_days(store)
     if days is None:
-        raise ConfigurationError("--backend", store.backend, "keeps no files by day; compact is for local")
+        raise ConfigurationError("--backend", store.backend, "keeps no files by day; compact is for local and s3")
 
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
     with store_errors(store), days.alone() as held:
         if not held:
-            raise ConfigurationError("--data-dir", store.data_dir, "is being compacted by another process; wait for it")
-        upkeep = Upkeep(days, backend, store.data_dir, clock, say, dry_run=dry_run)
+            raise ConfigurationError(*store.place, f"{BUSY}; wait for it")
+        folder = store.data_dir if store.backend == "local" else None
+        upkeep = Upkeep(days, backend, folder, clock, say, dry_run=dry_run)
         report = upkeep.run(limit, retain_days, disk_budget)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(report), indent=2))

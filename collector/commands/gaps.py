@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import msgspec
 
-from collector.audit.gaps import read_gaps
+from collector.audit.healing import read_remaining
 from collector.commands.options import (
     config_option,
     market_options,
@@ -31,13 +31,16 @@ def gaps(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """Lists the stored gaps, each by its newest statement."""
+    """Lists the stored gaps, each by its newest statement.
+
+    A gap of one collector that the rows of another one fill is healed; where they fill a part, it is what is left.
+    """
     backend = open_store(store)
     with store_errors(store):
         found = [
             (market, gap)
             for market in select_markets(backend, exchange, symbol)
-            for gap in read_gaps(backend, market)
+            for gap in read_remaining(backend, market)
             if not stream or gap.stream in stream
         ]
     if as_json:

@@ -24,8 +24,12 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 STORE_SETTINGS = (
-    setting("--backend", default="local", help="where rows go: local (files under --data-dir) or bigtable"),
+    setting("--backend", default="local", help="where rows go: local (files under --data-dir), s3 or bigtable"),
     setting("--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"),
+    setting("--s3-bucket", default=None, help="bucket of --backend s3; credentials as boto3 finds them"),
+    setting("--s3-prefix", default="", help="folder in that bucket  [default: its root]"),
+    setting("--s3-region", default=None, help="region of that bucket  [default: as boto3 finds it]"),
+    setting("--s3-endpoint-url", default=None, help="an S3-compatible store elsewhere, as http://127.0.0.1:9000"),
     setting("--bigtable-project-id", default=None, help="Google Cloud project of --backend bigtable"),
     setting("--bigtable-instance-id", default=None, help="Bigtable instance in that project"),
     setting("--bigtable-emulator-host", default=None, help="HOST:PORT of a Bigtable emulator, instead of the cloud"),

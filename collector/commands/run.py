@@ -26,6 +26,7 @@ from collector.context import check_intervals
 from collector.errors import ConfigurationError
 from collector.serve.child import check_address
 from collector.settings import RunSettings
+from collector.shards import Shard
 from collector.sizes import Size
 from collector.sources.settings import FeedSettings
 from storage_backends.open import FILE_FORMATS
@@ -69,10 +70,16 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="size that captures may have, as in 5GB; then the oldest are deleted  [default: no bound]",
 )
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
-@setting("--flush-interval", default=300.0, type=FiniteRange(0.1, 86400), help="seconds of rows in one file")
+@setting(
+    "--flush-interval",
+    default=None,
+    type=FiniteRange(0.1, 86400),
+    help="seconds of rows in one file  [default: 300; Bigtable: 1]",
+)
 @setting("--max-batch-size", default=1_000_000, type=click.IntRange(1), help="rows in one file, at most")
 @setting("--compact/--no-compact", default=True, help="merge each day that is over into one file, once an hour")
 @setting("--heal/--no-heal", default=True, help="fetch by REST the trades that a gap lacks (Binance)")
+@setting("--hot/--no-hot", default=True, help="keep the last 1,024 rows of each table and market under DATA_DIR/hot")
 @retention_options
 @setting(
     "--journal-max-bytes",
@@ -108,6 +115,8 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     type=FiniteRange(1),
     help="seconds without data before a stream is questioned  [default: 30; trades 120]",
 )
+@setting("--shard-count", default=1, type=click.IntRange(1, 10_000), help="collectors among which markets are split")
+@setting("--shard-index", default=0, type=click.IntRange(0), help="which of them this one is, from 0")
 @setting("--callback", multiple=True, help="MODULE:FUNCTION, an `async def` that is told of what happens; repeatable")
 @setting(
     "--record/--no-record", "record_enabled", default=False, help="also write events as JSON lines, for looking at"
@@ -150,10 +159,11 @@ def run(
     raw: bool,
     raw_max_bytes: int | None,
     sink_format: str,
-    flush_interval: float,
+    flush_interval: float | None,
     max_batch_size: int,
     compact: bool,
     heal: bool,
+    hot: bool,
     retain_days: int | None,
     disk_budget: int | None,
     journal_max_bytes: int,
@@ -164,6 +174,8 @@ def run(
     rotate_after: float,
     silence: float | None,
     listing_interval: float,
+    shard_count: int,
+    shard_index: int,
     callback: tuple[str, ...],
     record_enabled: bool,
     record_dir: Path | None,
@@ -200,10 +212,11 @@ def run(
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
         raw=raw,
         duration_s=duration,
-        flush_interval_s=flush_interval,
+        flush_interval_s=store.flush_interval_s if flush_interval is None else flush_interval,
         max_batch_rows=max_batch_size,
         compact=compact,
         heal=heal,
+        hot=hot,
         retain_days=retain_days,
         disk_budget_bytes=disk_budget,
         raw_max_bytes=raw_max_bytes,
@@ -224,6 +237,7 @@ def run(
             rotate_after_s=rotate_after * 3600,
             polls=wanted.polls,
             listing_interval_s=listing_interval,
+            shard=_shard(shard_index, shard_count),
             silence_s={} if silence is None else dict.fromkeys(channels, silence),
         ),
     )
@@ -257,3 +271,11 @@ def _features(text: str, *, dry_run: bool) -> str:
 
     chosen_features(text)
     return text
+
+
+def _shard(index: int, count: int) -> Shard:
+    if index >= count:
+        raise ConfigurationError(
+            "--shard-index", index, f"there are {count} collectors (--shard-count), numbered 0 to {count - 1}"
+        )
+    return Shard(index, count)

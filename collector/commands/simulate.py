@@ -42,6 +42,29 @@ def _fault_help() -> str:
     "--past-orders", type=click.IntRange(0, 200_000), default=0, show_default=True, help="Taker orders in that time."
 )
 @click.option(
+    "--signal",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="How much made-up books tell of the next moves; docs/simulator.md says how much that is.",
+)
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write made-up markets as captures into this folder instead of serving them, faster than real time.",
+)
+@click.option(
+    "--record-s", type=click.FloatRange(1), default=3600.0, show_default=True, help="Seconds of market to record."
+)
+@click.option(
+    "--record-exchange",
+    type=click.Choice(["binance", "binanceusdm"]),
+    default="binanceusdm",
+    show_default=True,
+    help="Whose markets to record.",
+)
+@click.option(
     "--capture",
     "captures",
     type=click.Path(path_type=Path),
@@ -86,6 +109,10 @@ def simulate(
     trades: float,
     past: float,
     past_orders: int,
+    signal: float,
+    record: Path | None,
+    record_s: float,
+    record_exchange: str,
     captures: tuple[Path, ...],
     speed: float,
     start_delay: float,
@@ -114,6 +141,7 @@ def simulate(
         trades=trades,
         past_s=past,
         past_orders=past_orders,
+        signal=signal,
         captures=captures,
         speed=speed,
         start_delay_s=start_delay,
@@ -121,7 +149,16 @@ def simulate(
         ping_interval_s=ping_interval,
         lifetime_s=lifetime,
     )
-    asyncio.run(_serve(config))
+    if record is None:
+        asyncio.run(_serve(config))
+        return
+    from collector.simulator.recording import record as write_down
+
+    try:
+        for path in write_down(config, record_exchange, record_s, record):
+            click.echo(path)
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {record}: {error.strerror}", param_hint="--record") from None
 
 
 async def _serve(config: SimulatorConfig) -> None:

@@ -16,9 +16,12 @@ from collector.commands.options import (
     store_errors,
     store_options,
 )
+from collector.core.epochs import SECOND_NS
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
-from collector.times import Time
+from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
+
+_RUNS = 3
 
 
 @click.command()
@@ -39,7 +42,7 @@ def verify(
     """Audits a store: id chains, gaps, one row an epoch, anchors and book_ticker against rebuilt books.
 
     Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
-    that contradicts the exchange.
+    that contradicts the exchange; or that there is nothing in this window to be good.
     """
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
@@ -99,5 +102,9 @@ def _print(report: MarketReport) -> None:
         f"{name} {count.gaps} ({count.healed} healed, {count.open} open)" for name, count in sorted(report.gaps.items())
     )
     click.echo(f"  {'gaps':<11} {gaps or 'none'}; {report.quarantined} frames in quarantine")
+    covered = report.covered
+    runs = ", ".join(f"{show_ns(a * SECOND_NS)} … {show_ns(b * SECOND_NS)}" for a, b in covered.ranges[:_RUNS])
+    more = f" and {len(covered.ranges) - _RUNS} more" if len(covered.ranges) > _RUNS else ""
+    click.echo(f"  {'covered':<11} {covered.seconds:>10,} of {covered.of:,} seconds: {runs or 'none'}{more}")
     for problem in report.problems:
         click.echo(f"  ! {problem}")

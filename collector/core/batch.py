@@ -7,7 +7,7 @@ backend asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any, TypeAlias
@@ -85,6 +85,24 @@ def joined(batches: Iterable[Batch]) -> list[Batch]:
             rows += batch.rows
         result.append(_join(table, waiting))
     return result
+
+
+def taken(batch: Batch, rows: Sequence[int]) -> Batch:
+    """The rows at these places."""
+    return Batch(batch.table, {name: _taken(column, list(rows)) for name, column in batch.columns.items()})
+
+
+def _taken(column: Column, rows: list[int]) -> Column:
+    if isinstance(column, list):
+        return [column[at] for at in rows]
+    if isinstance(column, Fixed):
+        return Fixed(column.units[rows], column.decimals)
+    if isinstance(column, Nested):
+        ends = np.cumsum(np.maximum(column.counts, 0))
+        places = [place for at in rows for place in range(ends[at] - max(column.counts[at], 0), ends[at])]
+        values: Any = _taken(column.values, places)
+        return Nested(column.counts[rows], values)
+    return column[rows]
 
 
 def _table(batch: Batch) -> str:

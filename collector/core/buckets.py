@@ -82,15 +82,16 @@ def _totals(side: Side, ends: NDArray[np.intp]) -> NDArray[Any]:
     """Exact sums of price * quantity over the levels up to each of `ends`, which rise or fall, less one constant."""
     low, high = sorted((int(ends[0]), int(ends[-1])))
     price, quantity = side.price[low:high], side.quantity[low:high]
-    if low == high or int(price[-1]) * int(quantity.max()) * (high - low) < 2**63:
+    if low == high or int(price[-1]) * int(np.maximum.reduce(quantity)) * (high - low) < 2**63:
         totals: NDArray[Any] = np.zeros(high - low + 1, np.int64)
-        np.cumsum(price * quantity, out=totals[1:])
+        np.add.accumulate(price * quantity, out=totals[1:])
     else:
         wide = accumulate((p * q for p, q in zip(price.tolist(), quantity.tolist(), strict=True)), initial=0)
         totals = np.array(list(wide), object)  # integers of any size
-    return totals[ends - low]
+    return totals.take(ends - low)
 
 
 def _quote(sums: NDArray[Any], book: Book) -> NDArray[np.float32]:
     unit = float(10 ** (book.price_places + book.quantity_places))
-    return (sums.astype(np.float64) / unit).astype(np.float32)
+    values: NDArray[np.float32] = np.divide(sums, unit).astype(np.float32)
+    return values

@@ -178,12 +178,11 @@ def _uniform_places(text: bytes, count: int, closings: bytes) -> list[int] | Non
     """The decimals of each kind, if all `count` numbers of it have equally many and digits before them; else None.
 
     Then dropping the points makes integers of them. Looks at all bytes at once: every point must have the same distance
-    from a closing quote of its kind.
+    from a closing quote of its kind, and a digit before it; without points, there must be a digit at all.
     """
     data = np.frombuffer(text, np.uint8)
     points, quotes = data == _DOT, data == _QUOTE
-    if (quotes[:-1] & (quotes | points)[1:]).any():
-        return None
+    missing = quotes[:-1] & points[1:]
     expected = 0
     places = []
     for closing, first in zip(closings, text.split(b'"', 2 * len(closings))[1::2], strict=True):
@@ -191,12 +190,16 @@ def _uniform_places(text: bytes, count: int, closings: bytes) -> list[int] | Non
         if decimals > _MOST_DIGITS:
             return None
         if decimals:
-            ends = quotes[decimals + 1 : -1] & (data[decimals + 2 :] == closing)
-            if np.count_nonzero(points[: -decimals - 2] & ends) != count:
+            ends = data[decimals + 2 :] == closing
+            ends &= quotes[decimals + 1 : -1]
+            ends &= points[: -decimals - 2]
+            if np.count_nonzero(ends) != count:
                 return None
             expected += count
+        else:
+            missing |= quotes[:-1] & quotes[1:]
         places.append(decimals)
-    return places if np.count_nonzero(points) == expected else None
+    return places if np.count_nonzero(points) == expected and not missing.any() else None
 
 
 def _parse_mixed(joined: bytes, kinds: Sequence[Decimals]) -> list[Ints]:

@@ -197,44 +197,46 @@ class Market:
                 self._opened(recv_ns, connection, channels)
             case Closed(connection, channels, reason):
                 self._closed(recv_ns, connection, channels, reason)
-            case AnchorRequested():
-                self._depth.anchor_requested(recv_ns)
-            case AnchorArrived():
-                self._request = happened
             case Verbatim(connection, text):
                 self._verbatim(recv_ns, connection, text)
-            case RestTrades(channel, rows):
-                self._fetched(recv_ns, channel, rows)
-            case HealingEnded(channel, gap_id, reason):
-                self._ledger.give_up(channel, gap_id)
-                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
             case Refused():
-                self._records.event(recv_ns, "refused", stream=happened.stream, detail=happened.reason)
-                self._ledger.record(
-                    happened.stream,
-                    happened.reason,
-                    happened.from_id,
-                    happened.to_id,
-                    happened.from_ns,
-                    happened.to_ns,
-                    recv_ns,
-                )
-                if happened.stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
-                    self._depth.wanted = self._depth.wanted or "refused"
-            case Polled():
-                self._polls.take(recv_ns, happened, self.session.symbol)
+                self._refused(recv_ns, happened)
             case Note(kind, detail):
                 self._records.event(recv_ns, kind, detail=detail)
             case SessionStopped(reason):
                 self._depth.finish()
                 self._records.event(recv_ns, "session_stopped", detail=reason)
+            case Tick() | SessionStarted():
+                pass
+            case _:
+                self._asked_for(recv_ns, happened)
+
+    def _asked_for(self, recv_ns: int, happened: CollectorInput) -> None:
+        """What somebody asked for: requests, and their answers."""
+        match happened:
+            case AnchorRequested():
+                self._depth.anchor_requested(recv_ns)
+            case AnchorArrived():
+                self._request = happened
+            case RestTrades(channel, rows):
+                self._fetched(recv_ns, channel, rows)
+            case HealingEnded(channel, gap_id, reason):
+                self._ledger.give_up(channel, gap_id)
+                self._records.event(recv_ns, "not_healed", stream=channel, detail=f"gap {gap_id}: {reason}")
+            case Polled():
+                self._polls.take(recv_ns, happened, self.session.symbol)
             case History():
                 self._history(recv_ns, happened)
             case AvwapAnchor():
                 self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
                 self._let_hear(happened)
-            case Tick() | SessionStarted():
-                pass
+
+    def _refused(self, recv_ns: int, refused: Refused) -> None:
+        stream, reason = refused.stream, refused.reason
+        self._records.event(recv_ns, "refused", stream=stream, detail=reason)
+        self._ledger.record(stream, reason, refused.from_id, refused.to_id, refused.from_ns, refused.to_ns, recv_ns)
+        if stream in ("depth", "snapshots"):  # what is stored needs an anchor to go on from
+            self._depth.wanted = self._depth.wanted or "refused"
 
     def drain(self) -> list[Batch]:
         """All rows since the last drain. What is drained and `resume` belong together: keep both or neither."""

@@ -7,11 +7,12 @@ import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from collector.doctor.machine import nearest
 from collector.doctor.report import Check
 from storage_backends.errors import BackendError
+from storage_backends.interface import Market
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from storage_backends.settings import StoreSettings
 
 _WRITER = "doctor"
+_MARKET = Market("doctor", "PROBE")
 _ROWS = 3
+
+
+@runtime_checkable
+class Erases(Protocol):
+    """A backend whose place is no folder that could be deleted, and so takes back what was written."""
+
+    def erase(self, table: str, market: Market) -> None:
+        """Deletes all rows of `market` in `table`."""
+        ...
 
 
 def check_backend(store: StoreSettings, clock: Clock) -> Check:
@@ -43,16 +54,18 @@ def check_backend(store: StoreSettings, clock: Clock) -> Check:
 
 @contextmanager
 def _scratch(store: StoreSettings) -> Iterator[Backend]:
-    """A backend in a place of its own beside the real tables; the place is gone afterwards."""
+    """A backend in a place of its own beside the real tables, or in them; nothing is left of it afterwards."""
     from storage_backends.open import open_store
 
     folder = Path(tempfile.mkdtemp(prefix=".doctor-", dir=nearest(store.data_dir)))
     try:
-        backend = open_store(replace(store, data_dir=folder))
+        backend = open_store(replace(store, data_dir=folder, s3_prefix=f"{store.s3_prefix}/{folder.name}"))
         try:
             backend.check()
             yield backend
         finally:
+            if isinstance(backend, Erases):
+                backend.erase("events", _MARKET)
             backend.close()
     finally:
         shutil.rmtree(folder)
@@ -62,10 +75,8 @@ def _round_trip(backend: Backend, now_ns: int) -> str:
     """What is wrong; empty when nothing is."""
     import pyarrow as pa
 
-    from storage_backends.interface import Market
     from storage_backends.schema import TABLES
 
-    market = Market("doctor", "PROBE")
     schema = TABLES["events"].schema
     made = [
         {
@@ -81,6 +92,6 @@ def _round_trip(backend: Backend, now_ns: int) -> str:
     ]
     rows = pa.Table.from_pylist(made, schema=schema)
     for _ in range(2):
-        backend.write("events", market, rows, writer=_WRITER, content_hash="d0c70a5e")
-    read = [row for batch in backend.scan("events", market) for row in batch.to_pylist()]
+        backend.write("events", _MARKET, rows, writer=_WRITER, content_hash="d0c70a5e")
+    read = [row for batch in backend.scan("events", _MARKET) for row in batch.to_pylist()]
     return "" if read == rows.to_pylist() else f"{_ROWS} rows were written, and other ones read: {len(read)}"

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tenacity
 
+from collector.core.batch import taken
 from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
+from storage_backends.interface import Write
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
     from collector.journal.plans import Group, Plan
     from storage_backends.interface import Backend, Market
 
-# The AWS builders' library calls it full jitter: anything from zero to a bound that doubles up to a minute.
-FULL_JITTER = tenacity.wait_random_exponential(multiplier=1, max=60)
+
+def pauses_up_to(longest_s: float) -> tenacity.wait_random_exponential:
+    """The AWS builders' library calls it full jitter: anything from zero to a bound that doubles up to `longest_s`."""
+    return tenacity.wait_random_exponential(multiplier=1, max=longest_s)
+
+
+FULL_JITTER = pauses_up_to(60)
 
 _AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _ACKNOWLEDGE_AFTER_S = 5.0
+_BYTES_AT_ONCE = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,15 +148,13 @@ class Deliverer:
         settled = 0
         written: list[Plan] = []
         told_ns = self._clock.now_ns()
-        for attempt in list(self._attempts.values()):
+        for together in self._together():
             now_ns = self._clock.now_ns()
             if (until_ns is not None and now_ns >= until_ns) or (stop is not None and stop.is_set()):
                 break
-            if now_ns < max(attempt.due_ns, self._paused_until_ns):
-                continue
-            if self._write(attempt):
-                written.append(attempt.plan)
-            settled += attempt.plan.id not in self._attempts
+            due = [attempt for attempt in together if now_ns >= max(attempt.due_ns, self._paused_until_ns)]
+            written += self._write(due)
+            settled += sum(attempt.plan.id not in self._attempts for attempt in due)
             if (self._clock.now_ns() - told_ns) / 1e9 >= _ACKNOWLEDGE_AFTER_S:
                 settled += self._acknowledge(written)
                 written, told_ns = [], self._clock.now_ns()
@@ -218,27 +224,53 @@ class Deliverer:
             return
         self._attempts |= {plan.id: _Attempt(plan) for plan in plans}
 
-    def _write(self, attempt: _Attempt) -> bool:
-        """Whether the backend has the rows now. If not, the plan was refused or waits for its next turn."""
-        plan = attempt.plan
-        rows = self._load(attempt)
-        if rows is None:
-            return False
+    def _together(self) -> Iterator[list[_Attempt]]:
+        """What the backend wants to be given in one call. Gaps stay ahead of the rows that they explain."""
+        group: list[_Attempt] = []
+        rows = size = 0
+        for attempt in list(self._attempts.values()):
+            plan = attempt.plan
+            rows, size = rows + plan.rows, size + plan.bytes
+            full = rows > self._backend.rows_at_once or size > _BYTES_AT_ONCE
+            if group and (full or (plan.table == "gaps") != (group[-1].plan.table == "gaps")):
+                yield group
+                group, rows, size = [], plan.rows, plan.bytes
+            group.append(attempt)
+        if group:
+            yield group
+
+    def _write(self, attempts: list[_Attempt]) -> list[Plan]:
+        """The plans that the backend has now. The others were refused or wait for their next turn."""
+        loaded = [(attempt, rows) for attempt in attempts if (rows := self._load(attempt)) is not None]
+        if not loaded:
+            return []
+        writes = [
+            Write(attempt.plan.table, attempt.plan.market, rows, attempt.plan.writer, attempt.plan.content_hash)
+            for attempt, rows in loaded
+        ]
+        outcomes: Sequence[Exception | None]
         try:
-            self._backend.write(plan.table, plan.market, rows, writer=plan.writer, content_hash=plan.content_hash)
-        except PartialWriteError as error:
-            self._refuse(attempt, error)
-        except PermanentBackendError as error:
-            self._refuse_if_alone(attempt, error)
+            outcomes = self._backend.write_many(writes)
         except StorageFailed as error:
             self._note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
-            self._postpone(attempt, error)
-        else:
-            self._succeeded()
-            return True
-        return False
+            outcomes = [error] * len(loaded)
+        written = []
+        known: Exception | None = None
+        for (attempt, _), outcome in zip(loaded, outcomes, strict=True):
+            if outcome is None:
+                self._succeeded()
+                written.append(attempt.plan)
+            elif isinstance(outcome, PartialWriteError):
+                self._refuse_partly(attempt, outcome)
+            elif isinstance(outcome, PermanentBackendError):
+                self._refuse_if_alone(attempt, outcome)
+            else:
+                # One request that failed is one failure, however many plans were in it.
+                self._postpone(attempt, outcome, counts=outcome is not known)
+                known = outcome
+        return written
 
     def _load(self, attempt: _Attempt) -> pa.Table | None:
         """The plan's rows; None when they turned out to be damaged or not of the table, and were refused."""
@@ -269,9 +301,28 @@ class Deliverer:
         else:
             self._refuse(attempt, error)
 
-    def _refuse(self, attempt: _Attempt, error: Exception, ids: frozenset[int] | None = None) -> None:
+    def _refuse_partly(self, attempt: _Attempt, error: PartialWriteError) -> None:
+        """Refuses the batches that hold rows which the backend will not have; the others are written once more."""
+        ids: list[int] = []
+        lost: list[Batch] = []
+        failed = set(error.failed_keys)
+        for id_, batch in zip(attempt.plan.ids, self._readable(attempt.plan), strict=False):
+            at = [row for row, key in enumerate(_keys(batch)) if key in failed]
+            if at:
+                ids.append(id_)
+                lost.append(taken(batch, at))
+        self._refuse(attempt, error, frozenset(ids) if ids else None, lost or None)
+
+    def _refuse(
+        self,
+        attempt: _Attempt,
+        error: Exception,
+        ids: frozenset[int] | None = None,
+        lost: list[Batch] | None = None,
+    ) -> None:
         plan = attempt.plan
-        lost = self._readable(plan) if ids is None else []
+        if lost is None:
+            lost = self._readable(plan) if ids is None else []
         try:
             refused_rows = self._journal.refuse(plan, str(error), ids=ids)
         except DiskFull as full:
@@ -285,10 +336,11 @@ class Deliverer:
         if lost:
             self._on_refused(plan.market, lost)
 
-    def _postpone(self, attempt: _Attempt, error: Exception) -> None:
+    def _postpone(self, attempt: _Attempt, error: Exception, *, counts: bool = True) -> None:
         attempt.failures += 1
         attempt.due_ns = self._clock.now_ns() + self._pause_ns(attempt.failures, error)
-        self._failed(error)
+        if counts:
+            self._failed(error)
 
     def _failed(self, error: Exception) -> None:
         """Counts one more failure in a row, and pauses everything when there are many."""
@@ -343,3 +395,12 @@ class Deliverer:
         # For the display only; a full or broken disk speaks up where it matters.
         with contextlib.suppress(JournalError):
             self._journal.record_error(text)
+
+
+def _keys(batch: Batch) -> list[tuple[Any, ...]]:
+    """The key of each row, as backends name it."""
+    from collector.journal.arrow import to_arrow
+    from storage_backends.schema import TABLES
+
+    rows = to_arrow([batch])
+    return list(zip(*(rows.column(name).to_pylist() for name in TABLES[batch.table].key), strict=True))

@@ -5,6 +5,7 @@ Every method may be called from any thread, except that only one thread plans, l
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from array import array
@@ -32,6 +33,7 @@ DEFAULT_MAX_BYTES = 6 << 30
 SMALL_TABLES = frozenset({"gaps", "events", "clock"})
 """Tables that say what is missing; they may use the reserve beyond the bound."""
 
+_DAMAGED = "do not hold what was committed"
 _PIECE = 4096  # batches deleted, or headers read, in one go
 
 
@@ -240,9 +242,7 @@ class Journal:
             else:
                 yield batch
         if damaged:
-            raise DamagedBatchError(
-                f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} do not hold what was committed", damaged
-            )
+            raise DamagedBatchError(f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {_DAMAGED}", damaged)
 
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
@@ -301,6 +301,66 @@ class Journal:
             if later is not None:
                 self._count(later)
         return plan.rows - sum(rows for rows, *_ in kept)
+
+    def dead_letters(self) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
+        """(id, table, market, created_ns, rows) of each; None for rows that are damaged.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        for id_, table, exchange, symbol, created_ns, reason in self._db.read(
+            "SELECT id, table_name, exchange, symbol, created_ns, reason FROM dead_letter ORDER BY id"
+        ):
+            ((body,),) = self._db.read("SELECT body FROM dead_letter WHERE id = ?", (id_,))
+            batch = None
+            if _DAMAGED not in reason:
+                with contextlib.suppress(BadBody):
+                    batch = decode(table, body)
+            yield id_, table, Market(exchange, symbol), created_ns, batch
+
+    def requeue(self) -> int:
+        """Lets the dead letters wait for the backend again, behind all else; returns how many rows.
+
+        What is damaged stays.
+
+        Raises:
+            DiskFull: some of it is left to do.
+            JournalFailed: the disk or the file failed.
+        """
+        requeued = 0
+        for id_, table, market, _, batch in self.dead_letters():
+            if batch is None:
+                continue
+            ((body,),) = self._db.read("SELECT body FROM dead_letter WHERE id = ?", (id_,))
+            now_ns = self._clock.now_ns()
+            with self._db.transaction("requeueing dead letters", len(body)) as db:
+                key, new_id = (table, market), self._next_id
+                series = self._series | _add_series(db, {key} - self._series.keys())
+                header = (new_id, series[key], batch.rows, len(body), now_ns, hashlib.sha256(body).digest())
+                db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)", header)
+                db.execute("INSERT INTO body VALUES (?, ?)", (new_id, body))
+                db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+                db.execute("COMMIT")
+                self._series, self._next_id = series, new_id + 1
+                self._count(Group(*key, batch.rows, len(body), now_ns, new_id, new_id))
+            requeued += batch.rows
+        return requeued
+
+    def drop_dead_letters(self, ids: Sequence[int]) -> None:
+        """Forgets dead letters for good. What they held is to be stated as gaps before.
+
+        Raises:
+            DiskFull: nothing was changed.
+            JournalFailed: the disk or the file failed.
+        """
+        with self._db.transaction("dropping dead letters") as db:
+            freed = 0
+            for id_ in ids:
+                (size,) = db.execute("SELECT bytes FROM dead_letter WHERE id = ?", (id_,)).fetchone()
+                freed += size
+                db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+            db.execute("COMMIT")
+            self._bytes -= freed
 
     def record_error(self, text: str) -> None:
         """Keeps `text` as the last error, for other processes to show.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+import pyarrow as pa
 from fastapi import FastAPI, HTTPException, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
@@ -12,15 +13,28 @@ from collector import __version__
 from collector.audit.gaps import read_gaps
 from collector.audit.instant import book_at
 from collector.clock import Clock
-from collector.serve.answers import ARROW, Json, rows_answer
+from collector.questions.bars import ohlcv
+from collector.questions.book import ladder
+from collector.questions.orderbook import orderbook
+from collector.questions.rows import (
+    Page,
+    Stopped,
+    find_market,
+    latest_rows,
+    newest_of_each,
+    rows_between,
+    table_of,
+    with_fresh,
+)
+from collector.serve.answers import ARROW, Json, plain, rows_answer
 from collector.serve.guard import Guard
-from collector.serve.ladder import ladder
 from collector.serve.live import Live
 from collector.serve.metrics import exposition
-from collector.serve.questions import Page, Stopped, find_market, latest_rows, rows_between, table_of
+from collector.serve.page import add_page
 from collector.serve.settings import MAX_ROWS, ServeSettings
 from collector.serve.work import Workers
 from collector.times import parse_time
+from storage_backends.hot import WINDOW_ROWS, HotStore
 from storage_backends.interface import Backend, Market
 
 Symbol = Annotated[str, Path(max_length=64, examples=["BTCUSDT"], description="BTCUSDT or BTC/USDT")]
@@ -53,8 +67,9 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
     app.add_middleware(Guard, settings=settings)
     live = Live(settings.store.data_dir, clock)
     workers = Workers(settings.max_queries, settings.query_timeout_s)
+    add_page(app)
     _add_live(app, live)
-    _add_stored(app, backend, workers)
+    _add_stored(app, backend, HotStore(settings.store.data_dir), workers)
     return app
 
 
@@ -85,7 +100,7 @@ def _add_live(app: FastAPI, live: Live) -> None:
         return Response(body, media_type=media_type)
 
 
-def _add_stored(app: FastAPI, backend: Backend, workers: Workers) -> None:  # noqa: C901
+def _add_stored(app: FastAPI, backend: Backend, hot_store: HotStore, workers: Workers) -> None:  # noqa: C901
     async def page(
         request: Request,
         table: str,
@@ -96,14 +111,16 @@ def _add_stored(app: FastAPI, backend: Backend, workers: Workers) -> None:  # no
         end: str | None,
         cursor: str | None,
     ) -> Response:
-        start_ns, end_ns = _instant("start_time", start), _instant("end_time", end)
-        if start_ns is not None and end_ns is not None and start_ns >= end_ns:
-            raise HTTPException(400, "end_time is not after start_time")
+        start_ns, end_ns = _window(start, end)
 
         def question(stopped: Stopped) -> tuple[Market, Page]:
-            market = find_market(backend, symbol, exchange)
+            market = find_market(backend, symbol, exchange, hot_store.markets(table))
             if start_ns is None and cursor is None:
-                return market, latest_rows(backend, table, market, limit, stopped, end_ns)
+                fresh = hot_store.read_hot(table, market) if end_ns is None else None
+                if fresh is not None and fresh.num_rows >= limit:
+                    return market, Page(with_fresh(table, fresh, fresh, limit), None)
+                stored = latest_rows(backend, table, market, limit, stopped, end_ns)
+                return market, stored if fresh is None else Page(with_fresh(table, stored.rows, fresh, limit), None)
             return market, rows_between(backend, table, market, start_ns, end_ns, limit, stopped, cursor)
 
         market, found = await workers.ask(request, question)
@@ -163,6 +180,43 @@ def _add_stored(app: FastAPI, backend: Backend, workers: Workers) -> None:  # no
     ) -> Response:
         return await page(request, _table("features"), symbol, exchange, limit, start_time, end_time, cursor)
 
+    @app.get("/ohlcv/{symbol:path}", summary="Bars of any interval: as stored, or else made of the stored trades")
+    async def bars(
+        request: Request,
+        symbol: Symbol,
+        timeframe: Annotated[str, Query(max_length=8, examples=["1m"])] = "1m",
+        exchange: Exchange = None,
+        limit: Annotated[int, Query(ge=1, le=5000)] = 500,
+        start_time: Instant = None,
+        end_time: Instant = None,
+    ) -> Response:
+        start_ns, end_ns = _window(start_time, end_time)
+
+        def question(stopped: Stopped) -> tuple[Market, pa.Table]:
+            market = find_market(backend, symbol, exchange)
+            return market, ohlcv(backend, market, timeframe, limit, stopped, start_ns, end_ns)
+
+        market, rows = await workers.ask(request, question)
+        return rows_answer(request, rows, {**market._asdict(), "timeframe": timeframe})
+
+    @app.get("/orderbook/{symbol:path}", summary="The book in price levels of one width, by epoch")
+    async def levels(
+        request: Request,
+        symbol: Symbol,
+        tick_size: Annotated[float | None, Query(gt=0, examples=[10])] = None,
+        exchange: Exchange = None,
+        limit: Annotated[int, Query(ge=1, le=5000)] = 1,
+        end_time: Instant = None,
+    ) -> Response:
+        _, end_ns = _window(None, end_time)
+
+        def question(stopped: Stopped) -> tuple[Market, pa.Table]:
+            market = find_market(backend, symbol, exchange)
+            return market, orderbook(backend, market, tick_size, limit, stopped, end_ns)
+
+        market, rows = await workers.ask(request, question)
+        return rows_answer(request, rows, market._asdict())
+
     @app.get("/tables/{table}/{symbol:path}", summary="Rows of any table")
     async def rows(
         request: Request,
@@ -175,6 +229,37 @@ def _add_stored(app: FastAPI, backend: Backend, workers: Workers) -> None:  # no
         cursor: Cursor = None,
     ) -> Response:
         return await page(request, _table(table), symbol, exchange, limit, start_time, end_time, cursor)
+
+    @app.get("/hot/{table}/{symbol:path}", summary="The newest rows, at most 1,024, from the hot file")
+    async def hot(
+        request: Request,
+        table: Annotated[str, Path(max_length=32, examples=["trades"])],
+        symbol: Symbol,
+        exchange: Exchange = None,
+        limit: Annotated[int, Query(ge=1, le=WINDOW_ROWS)] = WINDOW_ROWS,
+    ) -> Response:
+        name = _table(table)
+
+        def question(_: Stopped) -> tuple[Market, pa.Table]:
+            market = find_market(backend, symbol, exchange, hot_store.markets(name))
+            rows = hot_store.read_hot(name, market)
+            return market, rows.slice(max(0, rows.num_rows - limit))
+
+        market, rows = await workers.ask(request, question)
+        return rows_answer(request, rows, market._asdict())
+
+    @app.get("/latest/{what}", summary="The newest row of each market: features or bars")
+    async def latest(request: Request, what: Literal["features", "bars"]) -> list[dict[str, Any]]:
+        name = _table(what)
+
+        def question(_: Stopped) -> list[dict[str, Any]]:
+            newest = []
+            for market in hot_store.markets(name):
+                rows = hot_store.read_hot(name, market)
+                newest += [{**market._asdict(), **plain(row)} for row in newest_of_each(name, rows).to_pylist()]
+            return newest
+
+        return await workers.ask(request, question)
 
     @app.get("/gaps", summary="What is missing, and why: each gap by its newest statement")
     async def gaps(
@@ -217,6 +302,13 @@ def _add_stored(app: FastAPI, backend: Backend, workers: Workers) -> None:  # no
         if found is None:
             raise HTTPException(404, "no book was known then")
         return found
+
+
+def _window(start: str | None, end: str | None) -> tuple[int | None, int | None]:
+    start_ns, end_ns = _instant("start_time", start), _instant("end_time", end)
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise HTTPException(400, "end_time is not after start_time")
+    return start_ns, end_ns
 
 
 def _instant(name: str, text: str | None) -> int | None:

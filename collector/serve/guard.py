@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from collector.serve.keys import matching
+from collector.serve.page import FILES
 from collector.serve.rates import Rates
 from collector.serve.settings import ServeSettings, is_loopback
 
@@ -20,8 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_OPEN = frozenset({"/health", "/ready"})
-"""What a supervisor asks, without a key."""
+_OPEN = frozenset({"/health", "/ready", *FILES})
+"""What a supervisor asks, and the page itself, which holds no data: without a key."""
 
 _LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]", "testserver"})
 _WRONG_KEYS_PER_S = 1.0

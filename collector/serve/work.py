@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from fastapi import HTTPException, Request
 
-from collector.serve.questions import Asked, GivenUp, Stopped
+from collector.questions.rows import Asked, GivenUp, Stopped
 from storage_backends.errors import BackendError, TransientBackendError
 
 Answer = TypeVar("Answer")

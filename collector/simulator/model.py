@@ -23,6 +23,11 @@ _GRID_TICKS = 5
 _PRESENCE = 0.67
 _CANCEL = 0.5  # a hit on a resting level cancels it as often, which keeps about two sites of three taken
 _MIN_LEVELS = 60
+_PRESSURE_STEPS = 200  # mean length of a pressure; 10 s at 50 ms a step
+_TAKER_SHIFT = 0.45
+_QUOTE_SHIFT = 0.1
+_SIZE_SHIFT = 0.8
+_NEAR_SIZE_TICKS = 15
 
 
 class TopOfBook(NamedTuple):
@@ -62,17 +67,29 @@ class Step:
 
 
 class MarketModel:
-    """One seeded market."""
+    """One seeded market.
 
-    def __init__(self, instrument: Instrument, seed: int, depth: int) -> None:
+    With a `signal` the next moves can be forecast from the book: a hidden pressure of +1 or -1, which turns after ten
+    seconds on average (exponentially distributed, at 50 ms a step), shifts three odds in proportion to it. New levels
+    within 15 ticks of the best price are larger on its side (x 1 ± 0.8 signal), limit order changes hit its side more
+    often (1/2 ± 0.1 signal), and so do taker orders (1/2 ± 0.45 signal). Without a signal the price has no memory that
+    the book would show. `docs/simulator.md` says how much of the moves the pressure explains.
+    """
+
+    def __init__(self, instrument: Instrument, seed: int, depth: int, signal: float = 0.0) -> None:
         """
         Args:
             depth: levels a side to start with, about; also what the book stays near.
+            signal: how much the book tells of the next moves, 0 (nothing) to 1.
         """
         self.instrument = instrument
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
         self._rng = random.Random(f"{seed}/{instrument.exchange}/{instrument.symbol}")
+        self._signal = signal
+        # Its own source, so that a market without a signal is the same with this code as before it.
+        self._pressure_rng = random.Random(f"{seed}/{instrument.exchange}/{instrument.symbol}/pressure")
+        self.pressure = 0
         self._contiguous = instrument.exchange == SPOT
         self._anchor = instrument.start_ticks
         self.last_id = self._rng.randrange(10**10, 10**11)
@@ -94,6 +111,8 @@ class MarketModel:
         """
         step = self._step = Step()
         rng = self._rng
+        if self._signal:
+            self._press()
         todo = [False] * int(rng.expovariate(1 / changes) + rng.random()) if changes > 0 else []
         todo += [True] * _poisson(rng, orders)
         rng.shuffle(todo)
@@ -124,18 +143,26 @@ class MarketModel:
                     book[price] = self._lots()
                 offset += 1 if offset < _NEAR_TICKS else _GRID_TICKS - price % _GRID_TICKS
 
-    def _lots(self) -> int:
-        return 1 + int(self._rng.expovariate(1 / self.instrument.mean_lots))
+    def _press(self) -> None:
+        """The pressure begins, goes on, or turns."""
+        if not self.pressure or self._pressure_rng.random() < 1 / _PRESSURE_STEPS:
+            self.pressure = -self.pressure or self._pressure_rng.choice((-1, 1))
+
+    def _lots(self, factor: float = 1.0) -> int:
+        return 1 + int(self._rng.expovariate(1 / (self.instrument.mean_lots * factor)))
+
+    def _near_lots(self, bid: bool) -> int:
+        return self._lots(1.0 + (1 if bid else -1) * _SIZE_SHIFT * self._signal * self.pressure)
 
     def _quote(self) -> None:
         """One limit order is placed, changed or cancelled."""
         rng = self._rng
-        bid = rng.random() < 0.5
+        bid = rng.random() < 0.5 + _QUOTE_SHIFT * self._signal * self.pressure
         book, best, sign = (self.bids, self.best_bid, -1) if bid else (self.asks, self.best_ask, 1)
         spread = self.best_ask - self.best_bid
         kind = rng.random()
         if spread > 1 and kind < 0.35:
-            self._set(bid, best - sign * rng.randint(1, min(spread - 1, 5)), self._lots())
+            self._set(bid, best - sign * rng.randint(1, min(spread - 1, 5)), self._near_lots(bid))
             return
         if kind < 0.8:
             price = best + sign * int(rng.expovariate(20 / _NEAR_TICKS))
@@ -145,14 +172,17 @@ class MarketModel:
         if price < 1:
             return
         cancel = price in book and len(book) > _MIN_LEVELS and rng.random() < _CANCEL
-        self._set(bid, price, 0 if cancel else self._lots())
+        if cancel:
+            self._set(bid, price, 0)
+        else:
+            self._set(bid, price, self._near_lots(bid) if abs(price - best) <= _NEAR_SIZE_TICKS else self._lots())
 
     def _take(self) -> None:
         """One taker order walks the book until it is filled."""
         rng = self._rng
         middle = (self.best_bid + self.best_ask) / 2
         pull = max(-0.3, min(0.3, (self._anchor - middle) / (0.02 * self._anchor)))
-        buy = rng.random() < 0.5 + pull
+        buy = rng.random() < 0.5 + pull + _TAKER_SHIFT * self._signal * self.pressure
         book = self.asks if buy else self.bids
         wanted = 1 + int(rng.expovariate(1 / (0.6 * self.instrument.mean_lots)))
         while wanted and len(book) > _MIN_LEVELS:

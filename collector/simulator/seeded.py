@@ -69,6 +69,7 @@ class SeededMarket:
         *,
         past_ms: int = 0,
         past_orders: int = 0,
+        signal: float = 0.0,
     ) -> None:
         """
         Args:
@@ -76,9 +77,10 @@ class SeededMarket:
             changes_per_diff: mean limit order changes in 100 ms.
             orders_per_s: mean taker orders a second.
             past_ms: how long the market has traded already; `past_orders` is about how many taker orders it had.
+            signal: how much the book tells of the next moves, 0 to 1; see `MarketModel`.
         """
         self.instrument = instrument
-        self.model = MarketModel(instrument, seed, depth)
+        self.model = MarketModel(instrument, seed, depth, signal)
         self.history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self.single_trades: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self._changes = changes_per_diff * STEP_MS / 100

@@ -47,6 +47,8 @@ class SimulatorConfig:
     past_s: float = 0.0
     """How long seeded markets have traded when the server starts; `past_orders` taker orders, evenly spread."""
     past_orders: int = 0
+    signal: float = 0.0
+    """How much a seeded book tells of the next moves, 0 to 1."""
     captures: Sequence[Path] = ()
     speed: float = 1.0
     """How much faster than recorded a capture runs; 0 is as fast as clients take it."""
@@ -169,6 +171,7 @@ class Simulator:
                 self._now_ms(),
                 past_ms=round(config.past_s * 1000),
                 past_orders=config.past_orders,
+                signal=config.signal,
             )
             for one in instruments
         ]

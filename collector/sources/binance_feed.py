@@ -14,11 +14,11 @@ from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.connection import Surroundings
 from collector.sources.endpoints import endpoints
-from collector.sources.errors import FeedError, RestError
+from collector.sources.errors import FeedError, RestError, UnreachableError
 from collector.sources.following import Follower
 from collector.sources.healing import Healer
 from collector.sources.listing import find_markets
-from collector.sources.markets import is_wildcard
+from collector.sources.markets import is_wildcard, of_shard
 from collector.sources.pacing import Backoff, ConnectLimiter
 from collector.sources.polls import Poller, check_budget
 from collector.sources.silence import LastSeen, SilenceWatch, rest_probe
@@ -153,15 +153,15 @@ class BinanceFeed:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.
 
         Raises:
-            FeedError: the exchange cannot be reached or refuses us; SymbolError when a market is unknown.
+            UnreachableError: the exchange does not answer; `start` may be called again.
+            FeedError: it refuses us, or is none; SymbolError when a market is unknown.
         """
         from collector.sources.transport import Transport  # brings ccxt in
 
         self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
         try:
-            self.markets = await find_markets(
-                self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng
-            )
+            found = await find_markets(self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng)
+            self.markets = of_shard(self._exchange, found, self._settings.shard)
             if self._endpoints.ws:
                 await self._try_websocket(transport)
         except BaseException:
@@ -255,9 +255,9 @@ class BinanceFeed:
         except Exception as error:
             given = self._settings.spot_ws if self._exchange == "binance" else self._settings.futures_ws
             setting = "--url-root" if not given else "SPOT_WS" if self._exchange == "binance" else "FUTURES_WS"
-            raise FeedError(
-                f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL."
-            ) from error
+            # Who answers with a status is there, and means it.
+            kind = FeedError if getattr(error, "status", None) in range(400, 500) else UnreachableError
+            raise kind(f"{setting}: no websocket at {self._endpoints.ws}: {error!r}. Mend: check the URL.") from error
 
     def _plan(self, transport: Transport) -> None:
         settings, symbols = self._settings, [market.symbol for market in self.markets]
@@ -303,7 +303,9 @@ class BinanceFeed:
     # -- run
 
     def _join(self, market: MarketInfo) -> None:
-        """Collects one more market: on connections of its own, since the others deliver."""
+        """Collects one more market, unless another shard does: on connections of its own, since the others deliver."""
+        if not self._settings.shard.takes(self._exchange, market.symbol):
+            return
         around, anchors, tasks = self._around, self._anchors, self._tasks
         assert around is not None
         assert anchors is not None

@@ -3,7 +3,8 @@
 CollectorError
 ├── ConfigurationError  a setting that cannot be right, whatever the exchange says
 └── FeedError           the exchange cannot be reached or used as set; raised only while starting
-    └── SymbolError     a market that the exchange does not list (also a ValueError)
+    ├── UnreachableError    it does not answer now, which may pass
+    └── SymbolError         a market that the exchange does not list (also a ValueError)
 RestError               one REST request failed; the caller may repeat it
 """
 
@@ -14,6 +15,10 @@ from collector.errors import CollectorError
 
 class FeedError(CollectorError):
     """The feed cannot start. The message names the setting, its value and the mend."""
+
+
+class UnreachableError(FeedError):
+    """The exchange gave no answer that is final: the same may succeed later."""
 
 
 class SymbolError(FeedError, ValueError):

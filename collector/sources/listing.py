@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.sources.budget import weight_of
-from collector.sources.errors import FeedError, RestError, SymbolError
+from collector.sources.errors import FeedError, RestError, SymbolError, UnreachableError
 from collector.sources.markets import Listing, MarketInfo, ids_of, is_wildcard, read_exchange_info, resolve
 from collector.sources.pacing import Backoff
 
@@ -31,7 +31,8 @@ async def find_markets(
     """The markets meant by `wanted`; see `markets.resolve`. Faults that pass are waited out for a short while.
 
     Raises:
-        FeedError: the exchange cannot be reached, or is none.
+        UnreachableError: the exchange does not answer, or is too busy.
+        FeedError: it refuses us for good, or is none.
         SymbolError: a market is unknown or does not trade.
     """
     # Spot lists 3,400 markets in 16 MB. A few can be asked for by name, and nine tenths be left out of the rest.
@@ -95,7 +96,8 @@ async def _ask(
             hopeless = error.status in {403, 451} or not error.transient or budget.pause_s > _PATIENCE_S
             if hopeless or attempt == _ATTEMPTS:
                 mend = _mend(error, budget.pause_s)
-                raise FeedError(f"{_where(transport)} cannot be used: {error}. Mend: {mend}.") from error
+                kind = UnreachableError if error.transient and error.status != 403 else FeedError
+                raise kind(f"{_where(transport)} cannot be used: {error}. Mend: {mend}.") from error
             log.info("%s; trying again", error)
         attempt += 1
         await sleep(backoff.next_s())

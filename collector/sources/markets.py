@@ -14,6 +14,8 @@ from collector.sources.errors import SymbolError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from collector.shards import Shard
+
 
 class MarketInfo(NamedTuple):
     """One market. `symbol` is the exchange's id; sizes are the exchange's own texts, None where it has no such rule."""
@@ -117,6 +119,21 @@ def exchange_ids(wanted: Iterable[str]) -> list[str]:
         expiry = settle.partition("-")[2]
         ids.append(pair.replace("/", "") + (f"_{expiry}" if expiry else ""))
     return ids
+
+
+def of_shard(exchange: str, markets: list[MarketInfo], shard: Shard) -> list[MarketInfo]:
+    """Those of the markets that this collector takes.
+
+    Raises:
+        SymbolError: none of them.
+    """
+    mine = [market for market in markets if shard.takes(exchange, market.symbol)]
+    if not mine:
+        raise SymbolError(
+            f"--shard-index {shard.index} of --shard-count {shard.count}: none of {len(markets)} markets of {exchange} "
+            "falls to this collector; name more markets, or lower --shard-count (SHARD_COUNT)"
+        )
+    return mine
 
 
 def ids_of(wanted: Sequence[str]) -> list[str] | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.shards import ALONE, Shard
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -32,3 +34,4 @@ class FeedSettings:
     weight_headroom: float = 0.3
     polls: Sequence[Poll] = ()
     listing_interval_s: float = 300.0  # between looks at what a wildcard means by now
+    shard: Shard = ALONE

@@ -11,8 +11,9 @@ import msgspec
 
 from collector.errors import ConfigurationError
 from collector.sources.clock_offset import offset_of
-from collector.sources.errors import FeedError
+from collector.sources.errors import FeedError, UnreachableError
 from collector.sources.feed import Stream
+from collector.sources.markets import of_shard
 from collector.sources.pacing import Backoff
 from collector.sources.unified import read_book, unified_channels, unified_trades
 from collector.sources.unified_markets import resolve_unified
@@ -111,7 +112,8 @@ class UnifiedFeed:
         """Reaches the exchange and finds the markets. When it raises, everything is closed again.
 
         Raises:
-            FeedError: the exchange cannot be reached or refuses us; SymbolError when a market is unknown.
+            UnreachableError: the exchange does not answer; `start` may be called again.
+            FeedError: it refuses us; SymbolError when a market is unknown.
         """
         from collector.sources.ccxt_client import make_exchange  # brings ccxt in
 
@@ -122,7 +124,8 @@ class UnifiedFeed:
                 if channel in self._channels and not self._ccxt.has.get(need):
                     raise FeedError(f"--exchange {exchange.name}: ccxt streams no {channel} of it; leave {channel} out")
             listed = await self._load()
-            self.markets = resolve_unified(exchange.name, exchange.kind, self._wanted, listed)
+            found = resolve_unified(exchange.name, exchange.kind, self._wanted, listed)
+            self.markets = of_shard(exchange.name, found, self._settings.shard)
         except BaseException:
             await self.close()
             raise
@@ -270,7 +273,7 @@ class UnifiedFeed:
             async with asyncio.timeout(_START_WITHIN_S):
                 return list((await self._ccxt.load_markets()).values())
         except Exception as error:
-            raise FeedError(
+            raise (UnreachableError if _may_pass(error) else FeedError)(
                 f"--exchange {self._exchange.name} cannot be used: {type(error).__name__}: {str(error)[:300]}. "
                 "Mend: check the network, and --url-root if it is set."
             ) from error
@@ -376,3 +379,11 @@ def _is_reply(data: str | bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return False
     return reply.op is not None and reply.topic is None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether ccxt, which puts a status into its text alone, could not reach the exchange just now."""
+    from ccxt.base.errors import NetworkError
+
+    blocked = any(f" {status} " in str(error) for status in (403, 451))
+    return isinstance(error, NetworkError | TimeoutError) and not blocked

@@ -27,9 +27,12 @@ TENTH = SECOND // 10
 
 
 class Sample:
-    """`received[i]` is (recv_ns, update) of the diffs that were received; files of five seconds each."""
+    """`received[i]` is (recv_ns, update) of the diffs that were received; files of five seconds each.
 
-    def __init__(self, folder: Path, seconds: int = 30) -> None:
+    `missed` are the tenths of a second in which there was no connection.
+    """
+
+    def __init__(self, folder: Path, seconds: int = 30, missed: tuple[int, int] = (120, 140)) -> None:
         self.folder = folder
         self.exchange = Exchange(futures=True, seed=3)
         self.received: list[tuple[int, int]] = []
@@ -41,11 +44,11 @@ class Sample:
         for tick in range(seconds * 10):
             now = START_NS + (tick + 1) * TENTH
             diff, trade = self.exchange.diff(now), self.exchange.trade(now)
-            if tick == 120:
+            if tick == missed[0]:
                 self._give(now, Closed(1, list(CHANNELS), "disconnect"))
-            elif tick == 140:
+            elif tick == missed[1]:
                 self._give(now, Opened(2, list(CHANNELS)))
-            if not 120 <= tick < 140:
+            if not missed[0] <= tick < missed[1]:
                 self._give(now, text(diff))
                 self._give(now + 1, text(self.exchange.ticker()))
                 self._give(now + 2, text(trade))
@@ -65,6 +68,10 @@ class Sample:
     @property
     def store(self) -> Backend:
         return open_local(self.folder)
+
+    def schema(self, table: str) -> pa.Schema:
+        """As rows of a table are written."""
+        return known(table).schema
 
     def files(self, table: str) -> list[Path]:
         """The files of a table, oldest first."""

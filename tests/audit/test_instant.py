@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import json
 
-from collector.audit.instant import book_at
+import pytest
+from click.testing import CliRunner
+
+from collector.audit.instant import book_at, gap_at
+from collector.commands.book import book
 from tests.audit.sample import MARKET, TENTH, Sample
 from tests.core.exchange import SECOND, START_NS
 
@@ -66,3 +70,24 @@ def test_a_book_after_a_new_count_is_of_that_count(sample: Sample) -> None:
     newest = max(received for received in sample.received if received[0] < at_ns)
     assert known is not None
     assert (known.recv_ns, known.book.last_id) == newest
+
+
+def test_a_book_inside_a_gap_says_so(sample: Sample) -> None:
+    last_ns = max(recv_ns for recv_ns, _ in sample.received if recv_ns < START_NS + 13 * SECOND)
+    next_ns = min(recv_ns for recv_ns, _ in sample.received if recv_ns > START_NS + 13 * SECOND)
+    for at_ns, inside in [(last_ns, False), (last_ns + 1, True), (next_ns, True), (next_ns + 1, False)]:
+        gap = gap_at(sample.store, MARKET, at_ns)
+        assert (gap is not None and gap.reason == "disconnect") == inside, at_ns
+
+
+def test_the_command_says_so_too(sample: Sample) -> None:
+    def ask(second: int, *more: str) -> str:
+        at = str(START_NS + second * SECOND)
+        result = CliRunner().invoke(book, ["--data-dir", str(sample.folder), "--at", at, *more], catch_exceptions=False)
+        assert result.exit_code == 0
+        return result.output
+
+    assert "NOT the book of that moment: a gap (disconnect) lasts from" in ask(13)
+    assert "NOT" not in ask(17)
+    assert json.loads(ask(13, "--json"))["gap"]["reason"] == "disconnect"
+    assert json.loads(ask(17, "--json"))["gap"] is None

@@ -181,3 +181,9 @@ def test_ids_that_began_anew_at_lower_ones_are_told_by_their_gap(sample: Sample)
     for file in sample.files("gaps"):
         file.unlink()
     assert {name for name, chain in verify(sample).chains.items() if chain.unexplained} == {"depth", "trades"}
+
+
+def test_a_window_without_rows_is_not_good(sample: Sample) -> None:
+    later_ns = START_NS + 3600 * SECOND
+    report = verify_market(sample.store, MARKET, later_ns, later_ns + SECOND)
+    assert report.problems == ["nothing but gaps and events is stored in this window"]

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book, Change, Side, _stable_sort, compare
+from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book, Change, Side, compare
 from collector.core.decimals import Ints
 
 PRICES = st.integers(1, 30)
@@ -131,12 +130,3 @@ def test_best_prices_beyond_what_is_known_are_no_best_prices() -> None:
     assert not book({8: 1}, {12: 1}, 9, 12).known_to_its_best
     assert not book({9: 1}, {13: 1}, 9, 12).known_to_its_best
     assert not book({}, {12: 1}, 9, 12).known_to_its_best
-
-
-@pytest.mark.parametrize("low", [0, 10**15 - 40, 2**61])
-@given(values=st.lists(st.integers(0, 30), min_size=1, max_size=60))
-def test_equal_prices_stay_in_their_order_however_large_they_are(low: int, values: list[int]) -> None:
-    prices = np.array(values, np.int64) + low
-    ascending, order = _stable_sort(prices)
-    assert order.tolist() == prices.argsort(kind="stable").tolist()
-    assert ascending.tolist() == sorted(prices.tolist())

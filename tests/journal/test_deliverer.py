@@ -369,3 +369,57 @@ def test_gaps_go_before_the_rows_that_they_explain(bench: Bench) -> None:
     bench.clock.advance(2)
     bench.deliverer.step()
     assert order == ["gaps", "book_ticker"], "and the other market's gap waits for its own time"
+
+
+def test_of_a_write_only_what_holds_the_refused_rows_goes_to_the_dead_letters(bench: Bench) -> None:
+    lost: list[tuple[Market, list[int]]] = []
+    bench.deliverer._on_refused = lambda market, batches: lost.extend(
+        (market, list(batch.columns["update_id"])) for batch in batches
+    )
+
+    def trouble(market: Market, ids: tuple[int, ...]) -> None:
+        if 5 in ids:
+            raise PartialWriteError("a poisoned row", failed_keys=[(5,)])
+
+    bench.backend.trouble = trouble
+    bench.journal.commit([(BTC, numbered(1, 3))], {})
+    bench.journal.commit([(BTC, numbered(4, 3))], {})
+    bench.clock.advance(300)
+    bench.run_for(2)
+    assert lost == [(BTC, [5])]
+    assert bench.deliverer.counts.refused_rows == 3, "a dead letter is a whole batch"
+    assert bench.backend.ids(BTC) == [1, 2, 3]
+    assert bench.journal.open_plans() == bench.journal.groups() == []
+
+
+def test_a_backend_that_joins_writes_gets_them_together(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[list[str]] = []
+    real = bench.backend.write_many
+
+    def write_many(writes: Any) -> Any:
+        calls.append([f"{write.market.symbol} {write.rows.num_rows}" for write in writes])
+        return real(writes)
+
+    monkeypatch.setattr(bench.backend, "write_many", write_many)
+    bench.backend.rows_at_once = 10
+    markets = [Market("binance", f"M{number}") for number in range(5)]
+    bench.journal.commit([(market, numbered(1, 4)) for market in markets], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 5
+    assert calls == [["M0 4", "M1 4"], ["M2 4", "M3 4"], ["M4 4"]]
+
+
+def test_a_request_that_fails_is_one_failure_however_many_writes_were_in_it(bench: Bench) -> None:
+    bench.backend.rows_at_once = 1000
+    away = TransientBackendError("away")
+    bench.backend.trouble = always(away)
+    bench.journal.commit([(Market("binance", f"M{number}"), numbered(1)) for number in range(50)], {})
+    bench.clock.advance(300)
+    bench.deliverer.step()
+    assert bench.deliverer.counts.failures == 1
+    assert bench.deliverer.counts.away_since_ns is None
+    bench.run_for(20)
+    assert bench.deliverer.counts.away_since_ns is not None
+    bench.backend.trouble = lambda market, ids: None
+    bench.run_for(60)
+    assert bench.journal.open_plans() == []

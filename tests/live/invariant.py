@@ -54,7 +54,8 @@ def check_promise(
         assert len(stored) == len(set(stored)), f"{table}: {len(stored) - len(set(stored))} ids stored twice"
         if ledger["truncated"]:
             # The simulator remembers the newest half million; older ones can only be checked to be there once.
-            stored = [one for one in stored if one >= min(sent)]
+            oldest = min(sent)
+            stored = [one for one in stored if one >= oldest]
         assert stored, f"nothing in {table}"
         fetched = fetched_ids(data_dir, market) if stream == "trades" else set()
         unsent = set(stored) - sent

@@ -105,8 +105,24 @@ def soak() -> None:
     LocalBackend._write = absent  # type: ignore[method-assign]
 
 
+def refused_trades() -> None:
+    """The backend takes no trades, for good."""
+    from storage_backends.errors import PermanentBackendError
+    from storage_backends.local import LocalBackend
+
+    write = LocalBackend._write
+
+    def refusing(self: LocalBackend, table: str, *args: Any) -> None:
+        if table == "trades":
+            raise PermanentBackendError("no trades, please")
+        write(self, table, *args)
+
+    LocalBackend._write = refusing  # type: ignore[method-assign]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
-    fault.__name__: fault for fault in (stalled_sink, stalled_backend, blocked_loop, stepped_clock, lossy_market, soak)
+    fault.__name__: fault
+    for fault in (stalled_sink, stalled_backend, blocked_loop, stepped_clock, lossy_market, refused_trades, soak)
 }
 
 if __name__ == "__main__":

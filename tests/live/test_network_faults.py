@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -35,6 +36,21 @@ def epochs_are_whole(data_dir: Path, market: Market = BTC) -> list[dict[str, Any
     found = rows(open_local(data_dir), "depth", market)
     assert all(after["epoch"] == before["epoch"] + 1 for before, after in pairwise(found))
     return found
+
+
+def test_an_exchange_that_is_away_at_the_start_is_waited_for(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    process = Process("run", "--url-root", f"http://127.0.0.1:{port}", "--data-dir", str(tmp_path))
+    processes.append(process)
+    process.wait_for("Asking again until it answers")
+    simulate("--symbols", "1", "--port", str(port))
+    process.wait_for("$")
+    assert process.stop() == 0, process.output
+    assert process.output.count("Asking again") == 1
 
 
 def peak_bytes(process: Process) -> int:

@@ -105,6 +105,22 @@ def test_ctrl_c_with_the_backend_away_keeps_the_journal_and_says_so(
         (tmp_path / table).unlink()
 
 
+def test_what_the_backend_refuses_while_it_stops_is_a_gap_too(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    simulator = simulate("--symbols", "1")
+    process = live(simulator, tmp_path, shim="refused_trades")
+    processes.append(process)
+    time.sleep(2)
+    assert process.stop() == 0, process.output
+    gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.stream == "trades"]
+    assert [gap.reason for gap in gaps] == ["refused by the backend"]
+    sent = simulator.get("/sent", market=MARKET.exchange, symbol=MARKET.symbol, stream="aggTrade")["sent"]
+    assert gaps[0].from_id in sent
+    assert gaps[0].to_id in sent
+    assert "no trades, please" in collector("journal", "--data-dir", tmp_path, check=False).stdout
+
+
 def test_a_stopped_process_catches_up_without_skipping_an_epoch(
     simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
 ) -> None:

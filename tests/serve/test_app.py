@@ -16,8 +16,13 @@ from hypothesis import strategies as st
 
 from collector.clock import ManualClock
 from collector.live_state import write_state
+from collector.questions.rows import newest_of_each, with_fresh
 from collector.serve.answers import ARROW
+from storage_backends.contract_rows import arrow, row
+from storage_backends.hot import HotStore
+from storage_backends.interface import Market
 from storage_backends.reading import read
+from storage_backends.schema import TABLES
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS
 from tests.serve.conftest import KEY, application, with_key
@@ -109,7 +114,7 @@ def test_bad_questions_are_told_so(ask: Ask, path: str, status: int) -> None:
 @given(name=st.text(max_size=40), table=st.text(max_size=20))
 def test_no_text_becomes_a_path(name: str, table: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     """The store is asked for markets of its own list alone, whatever the request says."""
-    from collector.serve.questions import Asked, find_market, table_of
+    from collector.questions.rows import Asked, find_market, table_of
     from storage_backends.open import open_backend
 
     backend = open_backend("local", tmp_path_factory.getbasetemp() / "nothing")
@@ -165,3 +170,36 @@ def test_another_site_cannot_ask_through_a_browser(ask: Ask) -> None:
     assert ask("/health", headers={"Host": "attacker.example"}).status_code == 421
     assert ask("/health", headers={"Host": "localhost:8000"}).status_code == 200
     assert ask("/health", headers={"Host": "attacker.example"}, **with_key()).status_code == 200
+
+
+def test_hot_files_and_the_latest_rows(ask: Ask, sample: Sample) -> None:
+    hot = HotStore(sample.folder, sample.store)
+    hot.maintain_hot_snapshot("trades", MARKET)
+    answer = ask("/hot/trades/BTCUSDT?limit=4").json()
+    assert answer["data"] == read(sample.store, "trades", MARKET).to_pylist()[-4:]
+    assert ask("/hot/trades/BTCUSDT?limit=2000").status_code == 422
+    assert ask("/latest/bars").json() == []
+    assert ask("/latest/trades").status_code == 422
+
+
+def test_the_newest_bar_of_each_interval() -> None:
+    made = [row("bars", at, interval_ms=width) for at, width in ((0, 5000), (1, 15_000), (2, 5000))]
+    found = newest_of_each("bars", arrow("bars", made)).to_pylist()
+    assert [(one["interval_ms"], one["open_time"]) for one in found] == [
+        (5000, made[2]["open_time"]),
+        (15_000, made[1]["open_time"]),
+    ]
+
+
+def test_rows_that_are_too_young_to_be_stored_are_among_the_last(ask: Ask, sample: Sample, tmp_path: Path) -> None:
+    every = read(sample.store, "trades", MARKET)
+    hot = HotStore(tmp_path)
+    young = Market("binanceusdm", "YOUNGUSDT")
+    hot.extend("trades", young, every.slice(0, 5).cast(TABLES["trades"].schema))
+    assert ask("/trades/YOUNGUSDT?limit=3", data_dir=tmp_path).json()["data"] == every.slice(2, 3).to_pylist()
+    assert ask("/latest/bars", data_dir=tmp_path).json() == []
+    stored, fresh = every.slice(0, 100), every.slice(90, 40)
+    assert with_fresh("trades", stored, fresh, 70).equals(every.slice(60, 70))
+    assert with_fresh("trades", stored, fresh, 30).equals(every.slice(100, 30))
+    assert with_fresh("trades", stored, fresh.slice(0, 0), 30).equals(every.slice(70, 30))
+    assert with_fresh("trades", stored.slice(0, 0), fresh, 30).equals(every.slice(100, 30))

@@ -11,7 +11,7 @@ import pytest
 from collector.clock import SystemClock
 from collector.errors import ConfigurationError
 from collector.sources.binance_feed import BinanceFeed
-from collector.sources.errors import FeedError, SymbolError
+from collector.sources.errors import FeedError, SymbolError, UnreachableError
 from collector.sources.settings import FeedSettings
 
 DEPTH = "btcusdt@depth@100ms"
@@ -163,7 +163,7 @@ async def no_sleep(seconds: float) -> None:
 async def test_nobody_there(exchange):
     await exchange.stop()
     with pytest.raises(
-        FeedError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and --url-root"
+        UnreachableError, match=r"cannot be used: exchangeInfo: no answer: .*check the network, and --url-root"
     ):
         await started(exchange.url)
 
@@ -177,6 +177,7 @@ async def test_refusals_at_start_say_what_to_do(exchange, status, mend):
     with pytest.raises(FeedError, match=rf"HTTP {status}.*Mend: .*{mend}") as raised:
         await started(exchange.url)
     assert raised.value.exit_code == 2
+    assert isinstance(raised.value, UnreachableError) == (status in {418, 503})
 
 
 @pytest.mark.parametrize("body", [b"<html>welcome</html>", b"{}", b""])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collector.clock import SystemClock
+from collector.shards import Shard, shard_of
 from collector.simulator.faults import parse_fault
 from collector.simulator.server import Simulator, SimulatorConfig
 
@@ -50,3 +51,22 @@ async def test_named_markets_alone_are_not_followed(harness, simulator):
     asked = simulator.hub.counters["rest binanceusdm exchangeInfo"]
     await harness.until(lambda: sum(map(len, harness.sink.frames.values())) > 5)
     assert simulator.hub.counters["rest binanceusdm exchangeInfo"] == asked
+
+
+async def test_a_market_of_another_shard_does_not_join(harness, simulator):
+    """ETHUSDT falls to another one of five collectors than BTCUSDT does."""
+    mine = shard_of("binanceusdm", "BTCUSDT", 5)
+    assert shard_of("binanceusdm", "ETHUSDT", 5) != mine
+    simulator.apply(parse_fault("unlist:symbol=ETHUSDT"))
+    await harness.run(
+        "binanceusdm",
+        ("[BE]T[CH]USDT",),
+        ("aggTrade",),
+        url_root=simulator.url,
+        listing_interval_s=0.05,
+        shard=Shard(mine, 5),
+    )
+    simulator.apply(parse_fault("list:symbol=ETHUSDT"))
+    asked = simulator.hub.counters["rest binanceusdm exchangeInfo"]
+    await harness.until(lambda: simulator.hub.counters["rest binanceusdm exchangeInfo"] >= asked + 3)
+    assert not harness.sink.named("listed")

@@ -1,5 +1,31 @@
 """The contract ships with the package; its assertions are shown like those of a test file."""
 
+import functools
+import os
+from collections.abc import Iterator
+
 import pytest
 
+from storage_backends import s3_client
+from storage_backends.s3_client import Location
+from tests.storage_backends import s3_server
+
 pytest.register_assert_rewrite("storage_backends.contract")
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    """An S3 store, with credentials for it in the environment."""
+    with pytest.MonkeyPatch.context() as patch, s3_server.store_url() as url:
+        if s3_server.REAL not in os.environ:
+            for name, value in s3_server.KEYS.items():
+                patch.setenv(name, value)
+        yield url
+
+
+@pytest.fixture
+def location(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> Location:
+    """A place in an empty bucket of that store. Making a client takes boto3 a tenth of a second, so one is shared."""
+    connect = functools.cache(s3_client._connect)
+    monkeypatch.setattr(s3_client, "_connect", connect)
+    return s3_server.new_location(s3_url)

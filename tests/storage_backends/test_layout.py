@@ -45,8 +45,6 @@ def test_ranges_round_to_whole_units() -> None:
 def test_a_range_meets_the_dates_it_touches(definition: Table) -> None:
     before, after = dt.date(2024, 7, 18), dt.date(2024, 7, 19)
     ends_at_midnight = TimeRange.of(definition, time_ns(5), time_ns(10))
-    assert ends_at_midnight.meets_date(definition, before)
-    assert not ends_at_midnight.meets_date(definition, after)
+    assert ends_at_midnight.dates(definition) == (before, before)
     starts_at_midnight = TimeRange.of(definition, time_ns(10), None)
-    assert not starts_at_midnight.meets_date(definition, before)
-    assert starts_at_midnight.meets_date(definition, after)
+    assert starts_at_midnight.dates(definition) == (after, None)

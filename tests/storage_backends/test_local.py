@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from storage_backends import disk, jsonl, local, parquet
+from storage_backends import disk, jsonl, parquet
+from storage_backends import files as file_backend
 from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, BackendContract, got, put
 from storage_backends.contract_rows import arrow, row, rows, time_ns
 from storage_backends.errors import PermanentBackendError, StorageFailed, StorageFull
@@ -311,7 +312,7 @@ def test_batches_are_bounded(backend: Backend) -> None:
     ).cast(TABLES["clock"].schema)
     backend.write("clock", MARKET, table, writer=WRITER, content_hash=HASH)
     batches = list(backend.scan("clock", MARKET))
-    assert max(batch.num_rows for batch in batches) <= local.BATCH_ROWS
+    assert max(batch.num_rows for batch in batches) <= file_backend.BATCH_ROWS
     assert sum(batch.num_rows for batch in batches) == count
 
 

@@ -19,9 +19,10 @@ import pytest
 from storage_backends import formats, layout
 from storage_backends.contract_rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
+from storage_backends.files import FileBackend
 from storage_backends.interface import Market
 from storage_backends.layout import TimeRange
-from storage_backends.local import LocalBackend
+from storage_backends.local import LocalBackend, LocalFiles
 from storage_backends.reading import read
 from storage_backends.schema import TABLES, Table
 
@@ -72,12 +73,13 @@ def test_columns_that_came_later_are_null_and_a_newer_version_is_refused(suffix:
     noted = made.append_column(newer.schema.field("note"), pa.array(["x"] * 6))
     new.write_bytes(formats.encode(suffix, newer, noted, writer="w", content_hash=HASH))
     for path, note in ((old, None), (new, "x")):
-        with formats.opened(newer, path) as file:
+        with FileBackend(LocalFiles(tmp_path)).opened(newer, path.name) as file:
             (chunk,) = file.chunks(newer.schema.names, TimeRange(None, None))
         assert chunk.rows.to_pylist() == [{**row, "note": note} for row in rows("trades", range(6))]
     refused = rf"new{suffix}: has schema version {newer.version} of table trades.* newer release"
-    with pytest.raises(PermanentBackendError, match=refused), formats.opened(now, new):
-        pass
+    with pytest.raises(PermanentBackendError, match=refused):  # noqa: SIM117
+        with FileBackend(LocalFiles(tmp_path)).opened(now, new.name):
+            pass
 
 
 def write_missing() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -41,8 +41,8 @@ class Page(NamedTuple):
     cursor: str | None
 
 
-def find_market(backend: Backend, symbol: str, exchange: str | None = None) -> Market:
-    """The stored market that `symbol` (BTCUSDT, BTC/USDT) and `exchange` name.
+def find_market(backend: Backend, symbol: str, exchange: str | None = None, fresh: Iterable[Market] = ()) -> Market:
+    """The market that `symbol` (BTCUSDT, BTC/USDT) and `exchange` name, of the store or of `fresh`.
 
     Raises:
         Asked: none, or several.
@@ -51,7 +51,8 @@ def find_market(backend: Backend, symbol: str, exchange: str | None = None) -> M
         wanted = {symbol, exchange_symbol(symbol)}
     except Exception:  # noqa: BLE001  not of a form we know: other exchanges have ids of their own
         wanted = {symbol}
-    found = [one for one in backend.markets() if one.symbol in wanted and exchange in (None, one.exchange)]
+    known_ones = sorted({*backend.markets(), *fresh})
+    found = [one for one in known_ones if one.symbol in wanted and exchange in (None, one.exchange)]
     if not found:
         raise Asked("no such market is stored; /symbols lists those that are")
     if len(found) > 1:
@@ -130,6 +131,24 @@ def latest_rows(
             found = _joined(definition, parts)
             return Page(found.slice(max(0, found.num_rows - limit)), None)
         reach_ns *= _REACH_GROWS
+
+
+def with_fresh(table: str, stored: pa.Table, fresh: pa.Table, limit: int) -> pa.Table:
+    """The last `limit` of stored rows and of `fresh` ones, which may be too young to be stored; in key order."""
+    definition = known(table)
+    if fresh.num_rows >= limit or not stored.num_rows:
+        return fresh.slice(max(0, fresh.num_rows - limit))
+    (last,) = stored.slice(stored.num_rows - 1).select(list(definition.key)).to_pylist()
+    both = pa.concat_tables([stored, _behind(definition, fresh, tuple(last.values()))])
+    return both.slice(max(0, both.num_rows - limit))
+
+
+def newest_of_each(table: str, rows: pa.Table) -> pa.Table:
+    """The newest row of `rows`; of bars the newest of each interval."""
+    if table != "bars":
+        return rows.slice(max(0, rows.num_rows - 1))
+    last = {interval: at for at, interval in enumerate(rows.column("interval_ms").to_pylist())}
+    return rows.take(pa.array([last[interval] for interval in sorted(last)], pa.int64()))
 
 
 def _joined(definition: Table, parts: list[pa.Table]) -> pa.Table:

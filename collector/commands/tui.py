@@ -1,0 +1,25 @@
+"""`collector tui`: the terminal view."""
+
+from __future__ import annotations
+
+import click
+
+from collector.clock import SystemClock
+from collector.config import setting
+from collector.errors import ConfigurationError
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="where the collector answers (`run --http`)")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@setting("--api-key", multiple=True, help="the key, if one is needed")
+def tui(host: str, port: int, api_key: tuple[str, ...]) -> None:
+    """Shows a running collector in the terminal: markets, depth, quality, features. Works over SSH at 80 by 24."""
+    try:
+        from collector.tui.app import CollectorView
+    except ImportError as error:
+        raise ConfigurationError("tui", "", "needs Textual: pip install 'depth-collector[tui]'") from error
+    from collector.tui.source import Source
+
+    name = f"[{host}]" if ":" in host else host
+    CollectorView(Source(f"http://{name}:{port}", api_key[0] if api_key else None), SystemClock()).run()

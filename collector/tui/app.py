@@ -1,0 +1,143 @@
+"""The terminal application."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.widgets import DataTable, Footer, Static
+
+from collector.clock import Clock
+from collector.live_state import MarketState
+from collector.tui import lines
+from collector.tui.source import Seen, Source
+
+_SECOND_S = 1.0
+_DEPTH_ROWS = 5
+_BAR = ("open", "high", "low", "close", "volume", "delta")
+_FEATURES_LEFT_OUT = frozenset({"exchange", "symbol", "epoch", "feature_set", "valid"})
+
+
+class CollectorView(App[None]):
+    """Markets at the left, one of them at the right. Reads once a second; a pause keeps what is shown."""
+
+    TITLE = "depth-collector"
+    CSS = """
+    #head { height: 1; padding: 0 1; background: $panel; }
+    #markets { width: 32; height: 1fr; }
+    #market { width: 1fr; padding: 0 1; }
+    #title { height: 1; }
+    .section { height: auto; margin-top: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "Quit"),
+        Binding("p", "pause", "Pause"),
+        Binding("j,n", "next", "Next"),
+        Binding("k", "previous", "Previous"),
+    ]
+
+    def __init__(self, source: Source, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self.paused = False
+        self._source = source
+        self._seen = Seen()
+        self._chosen: tuple[str, str] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head")
+        with Horizontal():
+            table: DataTable[Text] = DataTable(id="markets", cursor_type="row", show_header=True, zebra_stripes=True)
+            yield table
+            with VerticalScroll(id="market"):
+                yield Static(id="title")
+                yield Static(id="depth", classes="section")
+                yield Static(id="quality", classes="section")
+                yield Static(id="features", classes="section")
+                yield Static(id="bar", classes="section")
+        yield Footer()
+
+    async def on_mount(self) -> None:
+        self.query_one("#markets", DataTable).add_columns("market", "price", "")
+        self.set_interval(_SECOND_S, self.look)
+        await self.look()
+
+    async def on_unmount(self) -> None:
+        await self._source.close()
+
+    async def look(self) -> None:
+        """Reads and shows, unless paused."""
+        if not self.paused:
+            self._seen = await self._source.look()
+            self._show_markets()
+        self._show()
+
+    def action_pause(self) -> None:
+        self.paused = not self.paused
+        self._show()
+
+    def action_next(self) -> None:
+        self.query_one("#markets", DataTable).action_cursor_down()
+
+    def action_previous(self) -> None:
+        self.query_one("#markets", DataTable).action_cursor_up()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._show)
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        if event.row_key.value is not None:
+            exchange, _, symbol = event.row_key.value.partition(" ")
+            self._chosen = (exchange, symbol)
+            self._show()
+
+    def _show_markets(self) -> None:
+        table: DataTable[Text] = self.query_one("#markets", DataTable)
+        markets = self._seen.state.markets if self._seen.state is not None else []
+        keys = [f"{market.exchange} {market.symbol}" for market in markets]
+        if keys != [row.key.value for row in table.ordered_rows]:
+            table.clear()
+            for key, market in zip(keys, markets, strict=True):
+                table.add_row(*lines.market_cells(market), key=key)
+            return
+        columns = [column.key for column in table.ordered_columns]
+        for key, market in zip(keys, markets, strict=True):
+            for column, cell in zip(columns, lines.market_cells(market), strict=True):
+                table.update_cell(key, column, cell)
+
+    def _show(self) -> None:
+        seen = self._seen
+        head = lines.headline(seen.state, seen.error, self._clock.now_ns() / 1e9, paused=self.paused)
+        self.query_one("#head", Static).update(head)
+        market = self._market()
+        if market is None:
+            for name in ("title", "depth", "quality", "features", "bar"):
+                self.query_one(f"#{name}", Static).update("")
+            return
+        # 80 columns: 32 for the list, 2 for the padding, 2 for a scroll bar.
+        width = max(30, self.size.width - 36)
+        parts: dict[str, Text] = {
+            "title": lines.title(market),
+            "depth": lines.depth_bars(market, _DEPTH_ROWS, width),
+            "quality": lines.quality(market),
+        }
+        place = (market.exchange, market.symbol)
+        features = seen.features.get(place)
+        names = [] if features is None else [name for name in features if name not in _FEATURES_LEFT_OUT]
+        parts["features"] = _section("features", lines.values(features, names, 2, width))
+        bar = seen.bars.get(place)
+        parts["bar"] = _section(f"bar {bar['interval']}" if bar else "bar", lines.values(bar, _BAR, 3, width))
+        for name, text in parts.items():
+            self.query_one(f"#{name}", Static).update(text)
+
+    def _market(self) -> MarketState | None:
+        markets: list[MarketState] = self._seen.state.markets if self._seen.state is not None else []
+        chosen = [one for one in markets if (one.exchange, one.symbol) == self._chosen]
+        return (chosen or markets or [None])[0]  # type: ignore[list-item]
+
+
+def _section(name: str, body: Any) -> Text:
+    return Text.assemble((f"{name}\n", "bold"), body)
