@@ -30,7 +30,7 @@ mkdir -p "$work" "$models"
     --start "$start" --end "${day}T00:00:00Z" --format memmap --targets "${JOB_TARGETS:-price}" \
     --output "$work/$dataset-$JOB_SYMBOL-$day" --no-progress
 # shellcheck disable=SC2086 # JOB_TRAIN is several options
-"$python" -m training train --dataset "$work/$dataset-$JOB_SYMBOL-$day" --targets "${JOB_TARGETS:-price}" \
+"$python" -m training train --dataset "$work/$dataset-$JOB_SYMBOL-$day/memmap" --targets "${JOB_TARGETS:-price}" \
     --output-dir "$models" --no-progress ${JOB_TRAIN:-}
 
 case "$results" in
