@@ -57,7 +57,10 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
     url = f"http://127.0.0.1:{port}"
     state = get(url, "/state")
     assert state["markets"][0]["symbol"] == "BTCUSDT"
-    assert get(url, "/trades/BTCUSDT?limit=5")["count"] >= 1
+    end = time.monotonic() + 30
+    while get(url, "/trades/BTCUSDT?limit=5")["count"] < 5:
+        assert time.monotonic() < end, "no trades"
+        time.sleep(0.1)
     with httpx.stream("GET", f"{url}/stream", timeout=20) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: epoch"
