@@ -94,7 +94,7 @@ async def test_an_empty_store_and_a_key(processes: list[Process], tmp_path: Path
     processes.append(server)
     url = f"http://127.0.0.1:{port}/"
     await asyncio.to_thread(get, url, "health")
-    assert httpx.get(f"{url}symbols").status_code == 401
+    assert (await asyncio.to_thread(httpx.get, f"{url}symbols")).status_code == 401
     async with browse(url, tmp_path / "browser") as page:
         await page.until("document.getElementById('ask').open")
         await page.evaluate(f"document.getElementById('key').value = {key!r}")
