@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
 from collector.errors import ConfigurationError
+from collector.logs import FORMATS, configure
 from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.shards import Shard
@@ -140,6 +140,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @click.option(
     "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
 )
+@setting("--log-format", default="text", type=click.Choice(FORMATS), help="logs for people, or a JSON object a line")
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -186,6 +187,7 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    log_format: str,
     check: bool,
     **streams: Any,
 ) -> None:
@@ -194,7 +196,7 @@ def run(
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    configure(log_level, log_format)
     wanted = wanted_of(streams)
     channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
