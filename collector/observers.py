@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.consumers import Consumer, Hub
+from collector.control import Control
 from collector.state_writer import StateWriter
 from collector.watch import Change, Watch
 from storage_backends.interface import Market
@@ -50,6 +51,9 @@ class Observers:
         self._state: StateWriter | None = None
         if self._state_dir is not None:
             self._state = StateWriter(self._state_dir, settings.store.backend, clock.now_ns(), venues, self.watch)
+        self._control: Control | None = None
+        if self._state_dir is not None:
+            self._control = Control(self._state_dir, venues, clock.now_ns)
         self._told_epoch = 0
         self._recording: EventRecorder | None = None
         self._webhook: Webhook | None = None
@@ -75,6 +79,8 @@ class Observers:
             venue.on_joined = partial(self._attach, venue.exchange)
         if self._webhook is not None:
             self._tasks.append(asyncio.create_task(self._webhook.run(), name="webhook"))
+        if self._control is not None:
+            self._tasks.append(asyncio.create_task(self._control.start(), name="control"))
         if self._http is not None and self._state_dir is not None:
             from collector.serve.child import keep_serving
 
@@ -115,6 +121,8 @@ class Observers:
     async def stop(self) -> None:
         """Nothing more will come: rows of the last seconds are handed on, consumers may finish."""
         self.watch.finish()
+        if self._control is not None:
+            await self._control.stop()
         await asyncio.to_thread(self._hub.stop)
         if self._recording is not None:
             self._recording.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 import pyarrow as pa
@@ -13,6 +14,9 @@ from collector import __version__
 from collector.audit.gaps import read_gaps
 from collector.audit.instant import book_at
 from collector.clock import Clock
+from collector.control import AnchorReset, send
+from collector.errors import ConfigurationError
+from collector.markets import exchange_symbol
 from collector.questions.bars import ohlcv
 from collector.questions.book import ladder
 from collector.questions.orderbook import orderbook
@@ -56,7 +60,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastAPI:
-    """The application; it reads, and writes nothing."""
+    """The application. It writes nothing; a command goes to the run, which takes it as an input."""
     app = FastAPI(
         title="depth-collector",
         version=__version__,
@@ -69,6 +73,7 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
     workers = Workers(settings.max_queries, settings.query_timeout_s)
     add_page(app)
     _add_live(app, live)
+    _add_control(app, settings)
     _add_stored(app, backend, HotStore(settings.store.data_dir), workers)
     return app
 
@@ -98,6 +103,31 @@ def _add_live(app: FastAPI, live: Live) -> None:
     async def metrics() -> Response:
         body, media_type = exposition(live.state())
         return Response(body, media_type=media_type)
+
+
+def _add_control(app: FastAPI, settings: ServeSettings) -> None:
+    @app.post("/control/anchor/reset", summary="Starts the anchored VWAP anew, of one market or of all")
+    async def anchor_reset(
+        request: Request,
+        mode: Literal["auto", "manual"] = "manual",
+        symbol: Annotated[str | None, Query(max_length=64, examples=["BTCUSDT"])] = None,
+        exchange: Exchange = None,
+    ) -> dict[str, Any]:
+        # A page from elsewhere could have a browser send this, although it could not read the answer.
+        origin = request.headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+            raise HTTPException(403, "commands are not taken from other sites")
+        try:
+            wanted = None if symbol is None else exchange_symbol(symbol)
+        except ConfigurationError:
+            wanted = symbol
+        try:
+            done = await send(settings.store.data_dir, AnchorReset(mode, exchange, wanted))
+        except LookupError as error:
+            raise HTTPException(404, str(error)) from error
+        except ConnectionError as error:
+            raise HTTPException(503, str(error)) from error
+        return {"mode": mode, "markets": [{"exchange": one, "symbol": other} for one, other in done.markets]}
 
 
 def _add_stored(app: FastAPI, backend: Backend, hot_store: HotStore, workers: Workers) -> None:  # noqa: C901

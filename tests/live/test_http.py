@@ -65,6 +65,11 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
         lines = answer.iter_lines()
         assert next(lines) == "event: epoch"
         assert '"BTCUSDT"' in next(lines)
+    if len(str(tmp_path)) < 80:  # the paths of sockets are bounded
+        reset = httpx.post(f"{url}/control/anchor/reset?symbol=BTC/USDT", timeout=10)
+        assert reset.json()["markets"] == [{"exchange": "binanceusdm", "symbol": "BTCUSDT"}]
+        elsewhere = {"Origin": "http://elsewhere.example"}
+        assert httpx.post(f"{url}/control/anchor/reset", headers=elsewhere, timeout=10).status_code == 403
     first = child_of(process.pid)
     os.kill(first, signal.SIGKILL)
     assert get(url, "/health")["status"] == "running"
