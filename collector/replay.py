@@ -31,6 +31,7 @@ from collector.sources.capture import (
     read_capture,
     symbol_of,
 )
+from collector.uncommitted import Uncommitted
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
@@ -88,12 +89,15 @@ class Replay:
             ConfigurationError: a capture that does not fit --exchange, or a snapshot of no known symbol.
         """
         progress = self.progress
+        uncommitted = Uncommitted(paths)
         for path, line in merge_captures(paths):
             if progress.first_ns is None:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1
             progress.last_ns = line.recv_ns
-            self._line(path, line)
+            own = self._exchange_of(path)
+            if own is None or not uncommitted.has((own, self._symbol(path) or ""), line):
+                self._line(path, line)
             if every is not None and progress.inputs % 10_000 == 0:
                 every(progress)
         for key, running in self._running.items():
