@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
 from collector.errors import ConfigurationError
+from collector.printer import PrintedLog, Printer
 from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.shards import Shard
@@ -189,7 +191,12 @@ def run(
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
-    logging.basicConfig(level=log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    say, complain = Printer(click.echo), Printer(partial(click.echo, err=True))
+    logging.basicConfig(
+        level=log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[PrintedLog(complain)],
+    )
     wanted = wanted_of(streams)
     channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
@@ -247,7 +254,11 @@ def run(
         from collector.lean_pyarrow import without_pandas
 
         without_pandas()
-    asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
+    try:
+        asyncio.run(Pipeline(settings, SystemClock(), say, consumers).run())
+    finally:
+        say.flush()
+        complain.flush()
 
 
 def _features(text: str, *, dry_run: bool) -> str:
