@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import collections
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TextIO
 
 _WAITING: Final = 1000
 """Lines that may wait; then the oldest are left out."""
@@ -59,6 +60,21 @@ class Printer:
                 self._write(line)
             except (OSError, ValueError):  # the reader is gone, or the file was closed
                 broken = True
+
+
+def lines_to(stream: TextIO) -> Callable[[str], None]:
+    """Writes lines to `stream`, past its buffer: a thread that stands in there at the end would keep Python from it."""
+    try:
+        descriptor = stream.fileno()
+    except OSError:  # no file, as in a test
+        return lambda line: print(line, file=stream, flush=True)
+
+    def write(line: str) -> None:
+        left = f"{line}\n".encode(stream.encoding or "utf-8", "replace")
+        while left:
+            left = left[os.write(descriptor, left) :]
+
+    return write
 
 
 class PrintedLog(logging.Handler):

@@ -64,7 +64,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
     seen: list[RunSettings] = []
 
     class Nothing:
-        def __init__(self, chosen: RunSettings, clock: object, consumers: object) -> None:
+        def __init__(self, chosen: RunSettings, *_: object) -> None:
             seen.append(chosen)
 
         async def run(self) -> None:

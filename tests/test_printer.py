@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
 import time
+from pathlib import Path
 
-from collector.printer import PrintedLog, Printer
+from collector.printer import PrintedLog, Printer, lines_to
 
 
 def test_lines_are_written_in_order_and_flush_waits_for_them() -> None:
@@ -57,3 +59,14 @@ def test_the_log_goes_the_same_way() -> None:
     log.warning("%d rows", 3)
     printer.flush()
     assert written == ["3 rows"]
+
+
+def test_lines_reach_a_file_whole(tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as file:
+        write = lines_to(file)
+        write("→ one")
+        write("two")
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "→ one\ntwo\n"
+    memory = io.StringIO()
+    lines_to(memory)("three")
+    assert memory.getvalue() == "three\n"

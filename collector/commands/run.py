@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
 from collector.errors import ConfigurationError
-from collector.printer import PrintedLog, Printer
+from collector.printer import PrintedLog, Printer, lines_to
 from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.shards import Shard
@@ -191,7 +191,7 @@ def run(
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
-    say, complain = Printer(click.echo), Printer(partial(click.echo, err=True))
+    say, complain = Printer(lines_to(sys.stdout)), Printer(lines_to(sys.stderr))
     logging.basicConfig(
         level=log_level.upper(),
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -75,6 +75,6 @@ def test_a_bare_schema_has_no_documentation() -> None:
 
 
 def test_the_page_of_tables_is_up_to_date() -> None:
-    page = Path(__file__).parents[2] / "docs" / "tables.md"
-    made_by = "python -m storage_backends.describe > docs/tables.md"
+    page = Path(__file__).parents[2] / "SCHEMA.md"
+    made_by = "python -m storage_backends.describe > SCHEMA.md"
     assert page.read_text(encoding="utf-8") == describe(), f"make it anew: {made_by}"
