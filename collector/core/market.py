@@ -7,11 +7,11 @@ import msgspec
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
 from collector.core.buckets import Grid
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
 from collector.core.derived import epoch_consumers, trades_stream
-from collector.core.entry import Entry
+from collector.core.entry import Entry, fetched_entries
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
 from collector.core.gaps import Gap, GapLedger, Unfilled
@@ -279,19 +279,11 @@ class Market:
             self.message(recv_ns, message, text)
 
     def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
-        tape = self._tapes[channel]
-        try:
-            rows = rest_rows(body)
-        except Undecodable as error:
-            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
-            return
-        for row in rows:
-            try:
-                message = decode_rest_trade(channel, self.session.symbol, row)
-            except Undecodable as error:
-                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
-            else:
-                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
+        entries, unreadable = fetched_entries(recv_ns, channel, self.session.symbol, body)
+        for text, error in unreadable:
+            self._records.quarantine(recv_ns, channel, None, error, text)
+        for entry in entries:
+            self._tapes[channel].fetched(entry)
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
