@@ -18,11 +18,9 @@ from collector.coverage_log import CoverageLog
 from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
 from collector.observers import Observers
-from collector.settings import RunSettings
-from collector.sources.settings import FeedSettings
 from collector.watch import Watch
 from storage_backends.interface import Market
-from storage_backends.settings import StoreSettings
+from tests.settings import run_settings
 from tests.test_recorder import Bug, Feed, break_once
 
 MARKETS = {Market("binanceusdm", "AUSDT"), Market("binanceusdm", "BUSDT")}
@@ -33,22 +31,7 @@ class Rig:
 
     def __init__(self, folder: Path, across: Across | None = None) -> None:
         self.feed = Feed()
-        settings = RunSettings(
-            exchanges=("binanceusdm",),
-            symbols=("AUSDT", "BUSDT"),
-            streams=("depth",),
-            step=0.00002,
-            steps=40,
-            interval_s=1,
-            reference="best",
-            stale_after_s=5,
-            store=StoreSettings(data_dir=folder),
-            raw=False,
-            duration_s=None,
-            flush_interval_s=300,
-            journal_max_bytes=1 << 30,
-            feed=FeedSettings(),
-        )
+        settings = run_settings(folder)
         venue: Any = SimpleNamespace(
             exchange="binanceusdm", markets=self.feed.markets, recorder=self.feed.recorder, on_joined=None
         )
