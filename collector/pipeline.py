@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from collector import health
 from collector.clock import Clock
 from collector.committer import Committer
 from collector.console import Console
@@ -201,6 +202,7 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._committer.commit(over_budget=self._housekeeping.over_budget)
+            self._beat()
             await self._observers.second(
                 journal=self._journal, deliverer=self._deliverer, refusing=self._committer.behind
             )
@@ -234,6 +236,12 @@ class Pipeline:
     @property
     def _deliverer(self) -> Deliverer | None:
         return None if self._delivery is None else self._delivery.deliverer
+
+    def _beat(self) -> None:
+        if not self._settings.dry_run:
+            # A full disk is told of by the journal; where the file cannot be touched, its age tells.
+            with contextlib.suppress(OSError):
+                health.beat(self._settings.data_dir)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""

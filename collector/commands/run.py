@@ -16,6 +16,7 @@ from collector.commands.options import (
     check_wanted,
     config_option,
     features_option,
+    open_store,
     retention_options,
     store_options,
 )
@@ -138,6 +139,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting(
     "--log-level", default="WARNING", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 )
+@click.option(
+    "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
+)
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -184,6 +188,7 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    check: bool,
     **streams: Any,
 ) -> None:
     """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
@@ -248,6 +253,10 @@ def run(
     if http is not None:
         check_address(http)
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
+    if check:
+        open_store(settings.store, must_exist=False).close()
+        click.echo("the settings are good")
+        return
     from collector.pipeline import Pipeline
 
     if not dry_run:
