@@ -58,6 +58,7 @@ class Pipeline:
     ) -> None:
         self.venues = [Venue(exchange, settings, clock) for exchange in settings.exchanges]
         """One an exchange, in the order of the settings."""
+        self._collecting = self.venues
         self._settings = settings
         self._clock = clock
         self._say = say
@@ -132,6 +133,7 @@ class Pipeline:
             await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                self._leave_to_others()
         finally:
             stopping.cancel()
             if not starting.done():
@@ -139,9 +141,22 @@ class Pipeline:
                 with contextlib.suppress(asyncio.CancelledError):
                     await starting
 
+    def _leave_to_others(self) -> None:
+        """Of several exchanges, those count whose markets fall to this collector.
+
+        Raises:
+            NotOursError: there is none.
+        """
+        left = [venue.not_ours for venue in self.venues if venue.not_ours is not None]
+        if len(left) == len(self.venues):
+            raise left[0]
+        for error in left:
+            log.warning("%s", error)
+        self._collecting = [venue for venue in self.venues if venue.not_ours is None]
+
     async def _begin(self, known: dict[Market, Resume]) -> None:
         """Begins a session of every market, and starts all that runs beside."""
-        for venue in self.venues:
+        for venue in self._collecting:
             venue.begin(await self._resumes(venue, known))
         self._observers.begin()
         self._note_set_aside()
@@ -156,8 +171,9 @@ class Pipeline:
         # for them each 700 objects is a tenth of the cost of a message, each 20,000 still a fiftieth.
         gc.set_threshold(_GC_OBJECTS, 10, 10)
         self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
-        self._feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self.venues]
-        self._feeds += [asyncio.create_task(venue.history.run()) for venue in self.venues if venue.history is not None]
+        self._feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._collecting]
+        histories = [venue.history for venue in self._collecting if venue.history is not None]
+        self._feeds += [asyncio.create_task(history.run()) for history in histories]
         self._tasks += [self._chores, *self._feeds]
 
     async def _resumes(self, venue: Venue, known: dict[Market, Resume]) -> dict[Market, Resume]:
@@ -273,6 +289,7 @@ class Pipeline:
             if now_ns - self._stopped_ns < _ONE_SIGNAL_NS:
                 return  # a wrapper passed on what the whole group got
             log.warning("stopped by a second signal; what is in the journal stays there")
+            logging.shutdown()
             os._exit(1)
         self._stopped_ns = now_ns
         self._stop.set()

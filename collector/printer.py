@@ -86,3 +86,6 @@ class PrintedLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._printer(self.format(record))
+
+    def flush(self) -> None:
+        self._printer.flush()
