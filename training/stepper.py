@@ -82,6 +82,8 @@ class Stepper:
         self.receptive_field: int = meta["receptive_field"]
         self.needed = tuple(dict.fromkeys([*(column.name for column in self.columns), *self.targets]))
         """The names that every row must have."""
+        self.settings: dict[str, Any] | None = meta.get("settings")
+        """How the rows that it was trained on were made, by table, as an export notes; None where nothing was noted."""
         self._raw_level: bool = meta["raw_level"]
         self._names = [column.name for column in self.columns]
         self._clamp, self._field = np.float32(meta["clamp"]), meta["network_field"]
