@@ -11,6 +11,8 @@ from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from collector.core.inputs import SessionStarted
 from collector.errors import ConfigurationError
 
@@ -47,6 +49,19 @@ class ModelFile:
             raise self._error("gives classes, and the collector stores log-returns; train with --task regression")
         if any("." in name for name in self._stepper.needed):
             raise self._error("was trained on joined data sets; train on one: depth, book or features")
+        self._try()
+
+    def _try(self) -> None:
+        """Lets it speak once: arrays that do not fit each other, or are not finite, show then."""
+        stepper, row = deepcopy(self._stepper), dict.fromkeys(self._stepper.needed, 1.0)
+        try:
+            made = [stepper.step(row, at * stepper.period_ns) for at in range(stepper.receptive_field + 1)][-1]
+            prices = None if made is None else stepper.prices(made, row)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise self._error(f"is damaged: {error}") from error
+        shape = (len(self._stepper.targets) * len(self._stepper.horizons),)
+        if made is None or prices is None or made.shape != shape or not np.isfinite(made).all():
+            raise self._error("is damaged: it does not give a finite number for each target and horizon")
 
     def open(self, session: SessionStarted) -> Model:
         """The model for one market in one session.

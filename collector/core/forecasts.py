@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from collector.core.batch import Batch, Nested
-from collector.core.records import rows_batch
+from collector.core.records import Tell, rows_batch
 
 _MS = 1_000_000
 _PLAIN = ("timestamp", "model", "target", "price")
@@ -43,26 +43,39 @@ class RowModel(Protocol):
 
 
 class Forecasts:
-    """Rows of forecasts until they are drained. `table` is the one whose rows it wants."""
+    """Rows of forecasts until they are drained. `table` is the one whose rows it wants.
 
-    def __init__(self, model: RowModel) -> None:
+    `failure` says what went wrong in the model, if something did. From then on it is silent, and all else goes on.
+    """
+
+    def __init__(self, model: RowModel, tell: Tell) -> None:
+        """`tell` makes an event."""
         self.table = model.table
+        self.failure: str | None = None
         self._model = model
+        self._tell = tell
         self._rows: list[tuple[Any, ...]] = []
         self._returns: list[Any] = []
         self._prices: list[Any] = []
 
     def take(self, time_ns: int, fields: Mapping[str, Any], *, sound: bool) -> None:
         """The next row of the table, in the order of time; `sound`: valid, and nothing of its period is missing."""
+        if self.failure is not None:
+            return
         model = self._model
         if not sound:
             model.reset()
             return
         row = {name: _picked(fields, *place) for name, place in model.needed.items()}
-        made = model.step(row, time_ns)
-        if made is None:
+        try:
+            made = model.step(row, time_ns)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            self.failure = repr(error)
+            self._tell(time_ns, "model_failed", self.failure)
             return
-        for target, (returns, prices) in zip(model.targets, made, strict=True):
+        for target, (returns, prices) in zip(model.targets, made or (), strict=made is not None):
+            if not (np.isfinite(returns).all() and np.isfinite(prices).all()):
+                continue  # inputs so far from all that was seen in training that the network overflows
             self._rows.append((time_ns // _MS, model.fingerprint, target, row[target]))
             self._returns.append(returns)
             self._prices.append(prices)

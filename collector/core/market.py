@@ -120,7 +120,7 @@ class Market:
 
     def use_model(self, model: RowModel) -> None:
         """Lets `model` forecast at each row of its table. Call it before the first input, with a model of its own."""
-        self._forecasts = Forecasts(model)
+        self._forecasts = Forecasts(model, self._records.tell)
         self._records.event(self._now_ns, "model", detail=f"{model.fingerprint}, on rows of {model.table}")
         if self._grid is not None and model.table == "books":
             self._grid.watcher = partial(self._forecast, "books")

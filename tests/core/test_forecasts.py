@@ -53,9 +53,11 @@ class Counting:
         self._last_ns = 0
 
 
-def ran(seed: int, table: str, *, drain_every: int = 0) -> tuple[dict[str, list[dict[str, Any]]], Counting]:
+def ran(
+    seed: int, table: str, *, drain_every: int = 0, kind: type[Counting] = Counting
+) -> tuple[dict[str, list[dict[str, Any]]], Counting]:
     start = replace(session(futures=True), book_grid_ms=100, book_depth=5, features="mid,spread_bps")
-    market, model = Market(START_NS, start), Counting(table)
+    market, model = Market(START_NS, start), kind(table)
     market.use_model(model)
     batches: list[Batch] = []
     for number, one in enumerate(Script(seed, futures=True, faults=FAULTS).inputs):
@@ -113,3 +115,30 @@ def test_when_it_is_drained_changes_nothing(table: str) -> None:
     once, often = ran(2, table)[0], ran(2, table, drain_every=3)[0]
     assert once["forecasts"]
     assert repr(once["forecasts"]) == repr(often["forecasts"])
+
+
+class Failing(Counting):
+    def step(self, row: Mapping[str, float | None], time_ns: int) -> Any:
+        if len(self.rows) == 10:
+            raise ValueError("a fault")
+        return super().step(row, time_ns)
+
+
+class Overflowing(Counting):
+    def step(self, row: Mapping[str, float | None], time_ns: int) -> Any:
+        made = super().step(row, time_ns)
+        return made if made is None or len(self.rows) % 2 else [(np.array([1.0, 2.0]), np.array([1.0, np.inf]))]
+
+
+def test_a_fault_of_the_model_costs_forecasts_and_nothing_else() -> None:
+    good, (found, model) = ran(2, "books"), ran(2, "books", kind=Failing)
+    assert found["books"] == good[0]["books"]
+    assert len(model.rows) == 10
+    assert [one["detail"] for one in found["events"] if one["kind"] == "model_failed"] == ["ValueError('a fault')"]
+
+
+def test_a_forecast_that_is_not_finite_is_none() -> None:
+    found, model = ran(2, "books", kind=Overflowing)
+    odd = {time_ns // MS for at, (time_ns, _) in enumerate(model.rows, 1) if at % 2}
+    assert found["forecasts"]
+    assert {row["timestamp"] for row in found["forecasts"]} <= odd

@@ -94,7 +94,7 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{"torch", "on
     assert done.stdout.strip().endswith("[]")
 
     session = SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, book_grid_ms=100, book_depth=5)
-    forecasts = Forecasts(ModelFile(tmp_path / "model.npz").open(session))
+    forecasts = Forecasts(ModelFile(tmp_path / "model.npz").open(session), pytest.fail)
     again = open_local(tmp_path / "out")
     took = []
     for row in rows(again, "books", again.markets()[0])[:1500]:
@@ -147,7 +147,19 @@ def test_files_that_are_no_model_of_ours_are_refused(capture: Path, store: Path,
     np.savez(joined, **{**arrays, "meta": np.array(json.dumps({**meta, "columns": names}))})
     classes = tmp_path / "classes.npz"
     model_of(data, classes, task="classification")
+    nan, shapes, npy, zipped = (tmp_path / name for name in ("nan.npz", "shapes.npz", "array.npy", "foreign.npz"))
+    np.savez(nan, **{**arrays, "head.bias": np.full_like(arrays["head.bias"], np.nan)})
+    np.savez(shapes, **{**arrays, "1.first.weight": arrays["1.first.weight"][:, :3]})
+    np.save(npy, np.zeros(3))
+    np.savez(zipped, x=np.zeros(3))
+    listed = tmp_path / "listed.npz"
+    np.savez(listed, **{**arrays, "meta": np.array("[1]")})
     problems = {
+        nan: "is damaged: it does not give a finite number",
+        shapes: "is damaged: ",
+        npy: "is damaged or not written by",
+        zipped: "is damaged or not written by",
+        listed: "is damaged or not written by",
         damaged: "is damaged or not written by",
         text: "is damaged or not written by",
         newer: "is of format 2",
