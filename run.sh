@@ -15,6 +15,16 @@ usage() {
 ./run.sh soak [ARGS]       the long fault tests
 ./run.sh train [OPTIONS]   train a model; `./run.sh training` has the other commands of a model's life
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
+./run.sh lock [--check]    make the locks of requirements anew from pyproject.toml; or only say whether they are right
+./run.sh audit [FILE]      known faults of what is locked, and a list of it all (SBOM, CycloneDX) into FILE
+./run.sh infra-check       Terraform, cloud scripts and images against local stand-ins; minutes
+
+./run.sh [OPTIONS]         the collector in a container that starts again by itself; the options of `collector run`
+./run.sh status            is it running, is it healthy, what does it use
+./run.sh logs [ARGS]       follow its lines (ARGS go to docker logs)
+./run.sh stop              store what was collected, and stop
+./run.sh exec COMMAND      another command of the collector in the running container: verify, gaps, stats, …
+                           docs/container.md lists the settings: DEPTH_COLLECTOR_NAME, DEPTH_COLLECTOR_MEMORY, DEPTH_COLLECTOR_DATA, …
 TEXT
 }
 
@@ -60,17 +70,18 @@ install() {
         fail "could not install '$*' into $venv; see the lines above"
 }
 
-command=${1:-help}
-[ $# -eq 0 ] || shift
+command=${1:-}
 case "$command" in
 setup) setup ;;
 demo)
     setup
+    shift
     "$python" -m collector demo "$@"
     exec "$python" -m training demo
     ;;
 test)
     setup
+    shift
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy"
@@ -79,24 +90,55 @@ test)
     ;;
 soak)
     setup
+    shift
     # The suite's guard against hanging tests would take an hour's work for one.
     exec "$python" -m pytest -m soak -o faulthandler_timeout=0 "$@"
     ;;
+infra-check)
+    setup
+    shift
+    exec "$python" -m pytest tests/infra -m 'infra or not infra' -o faulthandler_timeout=0 "$@"
+    ;;
+audit)
+    setup
+    shift
+    exec infra/audit.sh "$python" "$@"
+    ;;
 train)
     setup
+    shift
     exec "$python" -m training train "$@"
     ;;
 training)
     setup
+    shift
     exec "$python" -m training "$@"
     ;;
 local)
     setup
+    shift
     exec "$python" -m collector "$@"
     ;;
+lock)
+    shift
+    base=$(find_python)
+    exec infra/lock.sh "$base" "$@"
+    ;;
 help | -h | --help) usage ;;
--*)
-    fail "the container is not part of this version yet; run the same options with ./run.sh local run $command $*"
+'' | -* | run | status | logs | stop | exec)
+    # shellcheck source=infra/container.sh
+    source infra/container.sh
+    case "$command" in
+    status | logs | stop | exec)
+        shift
+        "container_$command" "$@"
+        ;;
+    run)
+        shift
+        container_run "$@"
+        ;;
+    *) container_run "$@" ;;
+    esac
     ;;
 *)
     usage >&2

@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from collector.simulator.instruments import simulated
+from storage_backends.interface import Backend
 from storage_backends.open import open_backend
 
 ROOT = Path(__file__).parents[1]
@@ -154,13 +155,12 @@ def measure(markets: int, seconds: float, groups: tuple[Path, ...] = ()) -> dict
                 collector.stop()
         finally:
             simulator.stop()
-        stored = _stored(Path(folder), began_ns, ended_ns)
-    return {"markets": markets, "cpu_percent": 100 * cpu_s / took_s, "peak_mb": peak_mb, **stored}
+        figures = stored(open_backend("local", data_dir=folder), began_ns, ended_ns)
+    return {"markets": markets, "cpu_percent": 100 * cpu_s / took_s, "peak_mb": peak_mb, **figures}
 
 
-def _stored(folder: Path, began_ns: int, ended_ns: int) -> dict[str, Any]:
+def stored(store: Backend, began_ns: int, ended_ns: int) -> dict[str, Any]:
     """What the store says of that time."""
-    store = open_backend("local", data_dir=folder)
     lags_ms, valid, epochs, gaps = [], 0, 0, 0
     for market in store.markets("diffs"):
         for rows in store.scan("diffs", market, began_ns, ended_ns, ["event_time", "recv_ns"]):

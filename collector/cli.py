@@ -31,6 +31,7 @@ COMMANDS = (
     "copy",
     "tables",
     "journal",
+    "health",
     "serve",
     "tui",
     "features",
@@ -77,6 +78,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            # The kernel gives the first process of a container no signal that it does not handle; until `run` does,
+            # and in every other command, a stop would wait for the runtime to kill.
+            signal.signal(signal.SIGTERM, _terminated)
         known = options()
         load_environment_file(Path(".env"), known)
         check_environment(os.environ, known)
@@ -94,6 +99,10 @@ def main(args: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminated(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _complain(message: str, code: int) -> int:

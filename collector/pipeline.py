@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
+from collector import health
 from collector.clock import Clock
 from collector.console import Console
 from collector.consumers import Consumer
@@ -241,6 +242,7 @@ class Pipeline:
                     await self._stop.wait()
             self._tick()
             await self._commit()
+            self._beat()
             await self._observers.second(
                 journal=self._journal, deliverer=self._deliverer, refusing=bool(self._refusals or self._kept)
             )
@@ -333,6 +335,12 @@ class Pipeline:
             now_ns = self._clock.now_ns()
             for market, refused in self._refusals.take():
                 self._live(market).apply(now_ns, refused)
+
+    def _beat(self) -> None:
+        if not self._settings.dry_run:
+            # A full disk is told of by the journal; where the file cannot be touched, its age tells.
+            with contextlib.suppress(OSError):
+                health.beat(self._settings.data_dir)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""

@@ -369,3 +369,27 @@ def test_ctrl_c_while_modules_are_imported_shows_no_traceback() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (-signal.SIGINT, "")
+
+
+def test_check_looks_and_touches_nothing(call: Call, settings: list[RunSettings], tmp_path: Path) -> None:
+    code, out, _ = call("run", "--check", "--steps", "7", "--data-dir", tmp_path / "none")
+    assert (code, out) == (0, "the settings are good\n")
+    assert not settings
+    assert not list(tmp_path.iterdir())
+    code, _, err = call("run", "--check", "--backend", "nowhere")
+    assert code == 2
+    assert "nowhere" in err
+
+
+def test_the_first_process_of_a_container_ends_at_a_signal(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        call("--version")
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+        monkeypatch.setattr(os, "getpid", lambda: 1)
+        call("--version")
+        with pytest.raises(SystemExit) as stop:
+            signal.raise_signal(signal.SIGTERM)
+        assert stop.value.code == 128 + signal.SIGTERM
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,7 @@ from collector.commands.options import (
     config_option,
     features_option,
     model_option,
+    open_store,
     retention_options,
     store_options,
 )
@@ -141,6 +142,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting(
     "--log-level", default="WARNING", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
 )
+@click.option(
+    "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
+)
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -188,6 +192,7 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    check: bool,
     **streams: Any,
 ) -> None:
     """Collects live until Ctrl-C or SIGTERM, and prints a line a second.
@@ -251,6 +256,10 @@ def run(
         streams_of = tuple(stream_of(channel) for channel in settings.streams)
         settings.model.open(msgspec.structs.replace(settings.session(""), channels=streams_of))
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
+    if check:
+        open_store(settings.store, must_exist=False).close()
+        click.echo("the settings are good")
+        return
     from collector.pipeline import Pipeline
 
     if not dry_run:

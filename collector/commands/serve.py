@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
+
 import click
 
 from collector.clock import SystemClock
@@ -20,6 +25,13 @@ def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) 
     ctx.exit()
 
 
+def _end_with_parent() -> None:
+    """A collector that was killed must not leave a process behind that holds its port."""
+    while sys.stdin.buffer.read(4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 @click.command()
 @setting("--http-host", default="127.0.0.1", help="address to listen on; another than this machine's own needs a key")
 @setting("--http-port", default=8000, type=click.IntRange(0, 65535), help="port to listen on")
@@ -27,14 +39,22 @@ def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) 
 @setting("--requests-per-s", default=50.0, type=FiniteRange(0.1), help="requests a second of one key or address")
 @store_options
 @config_option
+@click.option("--with-parent", is_flag=True, hidden=True, help="end when standard input does")
 @click.option("--new-key", is_flag=True, is_eager=True, expose_value=False, callback=_show_new_key, help="make a key")
 def serve(
-    http_host: str, http_port: int, api_key: tuple[str, ...], requests_per_s: float, store: StoreSettings
+    http_host: str,
+    http_port: int,
+    api_key: tuple[str, ...],
+    requests_per_s: float,
+    store: StoreSettings,
+    with_parent: bool,
 ) -> None:
     """Answers questions over HTTP: what is collected now, and what was stored.
 
     Listens on this machine alone, unless keys are set. /docs describes every question.
     """
+    if with_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
     from collector.serve.keys import read_keys
     from collector.serve.settings import ServeSettings
 

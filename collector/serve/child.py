@@ -71,8 +71,10 @@ async def keep_serving(address: str, store: StoreSettings, state_dir: Path) -> N
             host,
             "--http-port",
             str(port),
+            "--with-parent",
             *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            # Nobody writes to it: it ends when this process does, however that happens, and so does the other one.
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C is for the collector, which ends this one
         )

@@ -17,8 +17,10 @@ from collector.coverage import Coverage, Span, Statement, decode_statement
 from storage_backends.contract import put
 from storage_backends.contract_rows import row
 from tests.audit.sample import MARKET, Sample
-from tests.audit.test_gaps import RANGES, gap
+from tests.audit.test_gaps import gap
 from tests.core.exchange import SECOND, START_NS
+
+RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(-2, 10)).map(lambda one: (one[0], one[0] + one[1])))
 
 
 @given(RANGES, st.integers(0, 50), st.integers(0, 20))

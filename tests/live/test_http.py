@@ -57,7 +57,10 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
     url = f"http://127.0.0.1:{port}"
     state = get(url, "/state")
     assert state["markets"][0]["symbol"] == "BTCUSDT"
-    assert get(url, "/trades/BTCUSDT?limit=5")["count"] >= 1
+    end = time.monotonic() + 30
+    while get(url, "/trades/BTCUSDT?limit=5")["count"] < 5:
+        assert time.monotonic() < end, "no trades"
+        time.sleep(0.1)
     with httpx.stream("GET", f"{url}/stream", timeout=20) as answer:
         lines = answer.iter_lines()
         assert next(lines) == "event: epoch"
@@ -70,3 +73,21 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
     assert process.stop() == 0, process.output
     assert not Path(f"/proc/{second}").exists()
     check_promise(simulator, tmp_path, BTC)
+
+
+def test_a_collector_that_is_killed_takes_its_server_along(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    simulator = simulate("--symbols", "1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = live(simulator, tmp_path, "--http", f"127.0.0.1:{port}")
+    processes.append(process)
+    get(f"http://127.0.0.1:{port}", "/state")
+    server = child_of(process.pid)
+    os.kill(process.pid, signal.SIGKILL)
+    end = time.monotonic() + 20
+    while Path(f"/proc/{server}/cmdline").exists() and Path(f"/proc/{server}/cmdline").read_bytes():
+        assert time.monotonic() < end, "it lives on"
+        time.sleep(0.05)

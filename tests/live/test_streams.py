@@ -14,8 +14,27 @@ from tests.stores import differing, open_local, rows
 
 FUTURES, SPOT = Market("binanceusdm", "BTCUSDT"), Market("binance", "BTCUSDT")
 STREAMS = "depth,aggTrade,trade,bookTicker,depth5,markPrice,forceOrder,kline_1m,kline_1s"
-OPTIONS = ("--streams", STREAMS, "--open-interest-interval", "1", "--bars", "1s,5s", "--tick-sizes", "auto")
-GRID = ("--book-grid", "100ms", "--order-book-snapshot", "--order-book-limit", "100", "--order-book-interval", "2")
+OPTIONS = (
+    "--streams",
+    STREAMS,
+    "--open-interest-interval",
+    "1",
+    "--bars",
+    "1s,5s",
+    "--tick-sizes",
+    "auto",
+    "--no-heal",
+)
+GRID = (
+    "--no-heal",
+    "--book-grid",
+    "100ms",
+    "--order-book-snapshot",
+    "--order-book-limit",
+    "100",
+    "--order-book-interval",
+    "2",
+)
 FAULTS = (
     "drop:stream=markPrice",
     "duplicate:stream=depth5,n=2",
@@ -46,7 +65,7 @@ def test_all_streams_through_faults_and_replay(
         for market in (FUTURES, SPOT):
             simulator.fault(f"{fault},market={market.exchange}")
         time.sleep(0.5)
-    time.sleep(3)
+    time.sleep(5)
     assert process.stop() == 0, process.output
     collector("replay", *sorted((tmp_path / "live" / "raw").glob("*/*.zst")), "--data-dir", tmp_path / "again")
     store = open_local(tmp_path / "live")

@@ -1,4 +1,4 @@
-"""The contract ships with the package; its assertions are shown like those of a test file."""
+"""Stores that tests of several backends ask for."""
 
 import functools
 import os
@@ -9,8 +9,6 @@ import pytest
 from storage_backends import s3_client
 from storage_backends.s3_client import Location
 from tests.storage_backends import s3_server
-
-pytest.register_assert_rewrite("storage_backends.contract")
 
 
 @pytest.fixture(scope="session")

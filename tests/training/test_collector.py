@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -103,6 +106,29 @@ print(sorted({{name.partition(".")[0] for name in sys.modules}} & {{"torch", "on
         took.append(time.thread_time_ns() - began)
     assert forecasts.drain()
     assert np.quantile(took, 0.99) < MS  # CPU time of this thread: other work on the machine does not count
+
+
+def test_the_image_holds_what_a_model_needs(store: Path, tmp_path: Path) -> None:
+    model_of(exported(store, tmp_path, "depth", INPUTS["depth"]), tmp_path / "model.npz")
+    stage = (ROOT / "Dockerfile").read_text().partition("AS collector")[0]
+    for sources, target in re.findall(r"^COPY (.+) (/app/\S+)$", stage, re.MULTILINE):
+        into = tmp_path / target[1:]
+        for source in sources.split():
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, into, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, into)
+    path = str(tmp_path / "model.npz")
+    code = f"from pathlib import Path; from collector.model_file import ModelFile; ModelFile(Path({path!r}))"
+    code += "; import training; print(training.__file__)"
+    environment = {**os.environ, "PYTHONPATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", f"import sys; sys.path.insert(0, '.'); {code}"],
+        cwd=tmp_path / "app", env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "app" / done.stdout.strip()).resolve() == tmp_path / "app" / "training" / "__init__.py"
 
 
 @pytest.mark.parametrize(

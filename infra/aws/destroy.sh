@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Takes everything down but the bucket and its data: destroy.sh --yes. With --data too, the bucket and every row in it.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=infra/aws/settings.sh
+source infra/aws/settings.sh
+case " $* " in
+*' --yes '*) ;;
+*) fail "takes down $stack in account $account, region $region; say destroy.sh --yes, and --data to delete all rows too" ;;
+esac
+
+mapfile -t machines < <(instances)
+for instance in ${machines[@]+"${machines[@]}"}; do
+    say "$instance stores what it has and goes"
+    aws ec2 stop-instances --instance-ids "$instance" >/dev/null
+    aws ec2 wait instance-stopped --instance-ids "$instance"
+    aws ec2 terminate-instances --instance-ids "$instance" >/dev/null
+    aws ec2 wait instance-terminated --instance-ids "$instance"
+done
+for volume in $(aws ec2 describe-volumes --filters "Name=tag:stack,Values=$stack" --query 'Volumes[].VolumeId' --output text); do
+    aws ec2 delete-volume --volume-id "$volume"
+done
+group=$(aws ec2 describe-security-groups --filters "Name=group-name,Values=$stack" \
+    --query 'SecurityGroups[0].GroupId' --output text)
+[ "$group" = None ] || aws ec2 delete-security-group --group-id "$group" >/dev/null
+if aws iam get-instance-profile --instance-profile-name "$stack" >/dev/null 2>&1; then
+    aws iam remove-role-from-instance-profile --instance-profile-name "$stack" --role-name "$stack"
+    aws iam delete-instance-profile --instance-profile-name "$stack"
+fi
+if aws iam get-role --role-name "$stack" >/dev/null 2>&1; then
+    aws iam detach-role-policy --role-name "$stack" --policy-arn arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore
+    aws iam delete-role-policy --role-name "$stack" --policy-name collector
+    aws iam delete-role --role-name "$stack"
+fi
+aws logs delete-log-group --log-group-name "$log_group" 2>/dev/null || true
+aws ecr delete-repository --repository-name "$stack" --force >/dev/null 2>&1 || true
+case "$*" in
+*--data*)
+    if aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
+        # The bucket keeps old versions, which `s3 rb --force` would not find.
+        while :; do
+            aws s3api list-object-versions --bucket "$bucket" --max-items 500 --output json \
+                --query '{Objects: [Versions, DeleteMarkers][][].{Key: Key, VersionId: VersionId}}' >"$scratch/objects"
+            grep -q VersionId "$scratch/objects" || break
+            aws s3api delete-objects --bucket "$bucket" --delete "file://$scratch/objects" >/dev/null
+        done
+        aws s3api delete-bucket --bucket "$bucket"
+    fi
+    ;;
+*) say "the bucket $bucket stays, with all rows" ;;
+esac
+say "$stack is gone"

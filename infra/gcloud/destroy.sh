@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Takes everything down but data: destroy.sh --yes. With --data too, the data disks and the Bigtable instance, with every
+# row in them.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+# shellcheck source=infra/gcloud/settings.sh
+source infra/gcloud/settings.sh
+case " $* " in
+*' --yes '*) ;;
+*) fail "takes down $stack in project $project; say destroy.sh --yes, and --data to delete all rows too" ;;
+esac
+
+for machine in $(machines); do
+    say "$machine stores what it has and goes"
+    gcloud compute instances stop "$machine" --zone "$zone"
+    gcloud compute instances delete "$machine" --zone "$zone"
+done
+disks=$(gcloud compute disks list --filter="labels.stack=$stack AND zone:$zone" --format='value(name)')
+case " $* " in
+*' --data '*)
+    for disk in $disks; do
+        gcloud compute disks delete "$disk" --zone "$zone"
+    done
+    ! there bigtable instances describe "$stack" || gcloud bigtable instances delete "$stack"
+    ;;
+*) say "the disks stay, with all rows: ${disks:-none}; and a Bigtable instance, if there was one" ;;
+esac
+! there compute networks subnets describe "$stack" --region "$region" ||
+    gcloud compute networks subnets delete "$stack" --region "$region"
+! there compute networks describe "$stack" || gcloud compute networks delete "$stack"
+if there iam service-accounts describe "$account"; then
+    for role in logging.logWriter monitoring.metricWriter; do
+        gcloud projects remove-iam-policy-binding "$project" --member "serviceAccount:$account" --role "roles/$role" \
+            --condition None >/dev/null || true
+    done
+    gcloud iam service-accounts delete "$account"
+fi
+! there artifacts repositories describe "$stack" --location "$region" ||
+    gcloud artifacts repositories delete "$stack" --location "$region"
+say "$stack is gone"

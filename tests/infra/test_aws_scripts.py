@@ -1,0 +1,175 @@
+"""Every command of infra/aws, by AWS's own command line against moto's server, all of it twice."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.infra.conftest import ROOT, run, tool
+
+pytestmark = pytest.mark.infra
+REGION = "ap-northeast-1"
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[str]:
+    """URL of a moto server that knows AWS's own policies."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+    ends_s = time.monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()
+            break
+        except OSError:
+            assert time.monotonic() < ends_s
+            time.sleep(0.2)
+    yield url
+    server.terminate()
+    server.wait(20)
+
+
+@pytest.fixture
+def env(moto: str, tmp_path: Path) -> dict[str, str]:
+    """Of a user with an account at moto, and a docker that only says yes."""
+    docker = tmp_path / "bin/docker"
+    docker.parent.mkdir()
+    docker.write_text('#!/bin/sh\n[ "$1" != login ] || cat >/dev/null\necho "$*" >>"$DOCKER_CALLS"\n')
+    docker.chmod(0o755)
+    return {
+        "PATH": f"{docker.parent}:{Path(tool('aws', 'awscli')).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "DOCKER_CALLS": str(tmp_path / "calls"),
+        "AWS_ENDPOINT_URL": moto,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "SYMBOL": "BTC/USDT,ETH/USDT",
+        "PROFILE_WAIT_S": "0",
+        "OVERLAP_S": "0",
+    }
+
+
+def client(url: str, service: str) -> Any:
+    return boto3.client(
+        service, region_name=REGION, endpoint_url=url, aws_access_key_id="test", aws_secret_access_key="test"
+    )
+
+
+def machines(ec2: Any) -> dict[str, str]:
+    found = [one for page in ec2.describe_instances()["Reservations"] for one in page["Instances"]]
+    return {one["InstanceId"]: one["State"]["Name"] for one in found if one["State"]["Name"] != "terminated"}
+
+
+def collects(url: str, stop: threading.Event, *lines: str) -> None:
+    """What the machines' logs would hold: moto's machines run nothing."""
+    ec2, logs = client(url, "ec2"), client(url, "logs")
+    seen: set[str] = set()
+    while not stop.wait(0.5):
+        for page in ec2.describe_instances()["Reservations"]:
+            for one in page["Instances"]:
+                if one["InstanceId"] in seen or one["State"]["Name"] == "terminated":
+                    continue
+                seen.add(one["InstanceId"])
+                stream = {"logGroupName": "/depth-collector", "logStreamName": one["PrivateDnsName"]}
+                logs.create_log_stream(**stream)
+                now_ms = int(time.time() * 1000)
+                logs.put_log_events(**stream, logEvents=[{"timestamp": now_ms, "message": text} for text in lines])
+
+
+def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, str]) -> None:
+    ec2, s3 = client(moto, "ec2"), client(moto, "s3")
+    bucket = f"depth-collector-123456789012-{REGION}"
+    for _ in range(2):
+        run("infra/aws/create.sh", env=env)
+    (machine,) = machines(ec2)
+    user_data = ec2.describe_instance_attribute(InstanceId=machine, Attribute="userData")["UserData"]["Value"]
+    assert user_data
+    (instance,) = ec2.describe_instances(InstanceIds=[machine])["Reservations"][0]["Instances"]
+    assert instance["MetadataOptions"]["HttpTokens"] == "required"
+    assert instance["MetadataOptions"]["HttpPutResponseHopLimit"] == 2
+    for group in instance["SecurityGroups"]:
+        rules = ec2.describe_security_groups(GroupIds=[group["GroupId"]])["SecurityGroups"][0]
+        assert rules["IpPermissions"] == [], "a port is open"
+    assert s3.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]["BlockPublicAcls"]
+    for _ in range(2):
+        run("infra/aws/deploy.sh", env=env)
+        run("infra/aws/restart.sh", env=env)
+        run("infra/aws/logs.sh", "60", env=env)
+    assert Path(env["DOCKER_CALLS"]).read_text().count("push ") == 4
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=collects, args=(moto, stop, "… epoch: 1", "stopped; everything is stored in /data")
+    )
+    thread.start()
+    try:
+        for _ in range(2):
+            before = set(machines(ec2))
+            run("infra/aws/update.sh", env=env)
+            after = set(machines(ec2))
+            assert len(after) == 1
+            assert not before & after
+    finally:
+        stop.set()
+        thread.join()
+    assert len(ec2.describe_volumes(Filters=[{"Name": "tag:stack", "Values": ["depth-collector"]}])["Volumes"]) == 1
+    # moto takes the policy's "never without TLS" for "never".
+    s3.delete_bucket_policy(Bucket=bucket)
+    s3.put_object(Bucket=bucket, Key="trades/a", Body=b"rows")
+    refused = subprocess.run(["infra/aws/destroy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert len(machines(ec2)) == 1
+    run("infra/aws/destroy.sh", "--yes", env=env)
+    assert s3.head_object(Bucket=bucket, Key="trades/a")
+    run("infra/aws/destroy.sh", "--yes", "--data", env=env)
+    assert not machines(ec2)
+    assert not s3.list_buckets()["Buckets"]
+    run("infra/aws/destroy.sh", "--yes", "--data", env=env)
+
+
+def test_an_update_that_does_not_collect_leaves_the_old_machine_alone(moto: str, env: dict[str, str]) -> None:
+    ec2 = client(moto, "ec2")
+    run("infra/aws/create.sh", env=env)
+    (old,) = machines(ec2)
+    failed = subprocess.run(
+        ["infra/aws/update.sh"],
+        cwd=ROOT,
+        env={**env, "UPDATE_WAIT_S": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert failed.returncode == 2
+    assert "the old machine goes on" in failed.stderr
+    assert machines(ec2)[old] == "running"
+    run("infra/aws/destroy.sh", "--yes", "--data", env=env)
+
+
+def test_without_an_account_it_says_what_to_do(env: dict[str, str]) -> None:
+    nobody = {**env, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    done = subprocess.run(["infra/aws/create.sh"], cwd=ROOT, env=nobody, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "aws configure" in done.stderr
+    nowhere = {name: value for name, value in env.items() if name != "AWS_REGION"}
+    done = subprocess.run(["infra/aws/create.sh"], cwd=ROOT, env=nowhere, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "AWS_REGION" in done.stderr

