@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
 from collector.core.channels import stream_of
 from collector.errors import ConfigurationError
+from collector.logs import FORMATS, configure
 from collector.model_file import ModelFile
 from collector.printer import PrintedLog, Printer, lines_to
 from collector.serve.child import check_address
@@ -147,6 +147,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @click.option(
     "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
 )
+@setting("--log-format", default="text", type=click.Choice(FORMATS), help="logs for people, or a JSON object a line")
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -194,6 +195,7 @@ def run(
     spot_ws: str | None,
     futures_ws: str | None,
     log_level: str,
+    log_format: str,
     check: bool,
     **streams: Any,
 ) -> None:
@@ -203,11 +205,7 @@ def run(
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
     say, complain = Printer(lines_to(sys.stdout)), Printer(lines_to(sys.stderr))
-    logging.basicConfig(
-        level=log_level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[PrintedLog(complain)],
-    )
+    configure(log_level, log_format, PrintedLog(complain))
     wanted = wanted_of(streams)
     channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
