@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -127,10 +127,18 @@ def check_environment(environment: Iterable[str], known: Iterable[str]) -> None:
             raise unknown_key("environment variable", key, names)
 
 
+_SECTIONS: Final[dict[str, dict[str, str | None]]] = {
+    "storage": {"base_path": "data_dir", "compression": None},
+    "api": {"host": "http_host", "port": "http_port", "api_key": "api_key"},
+}
+"""Keys that may stand in a section of their own, and the options that they stand for."""
+
+
 def load_file(path: Path, command: click.Command, others: Sequence[click.Command] = ()) -> dict[str, Any]:
     """A YAML file as click's default map for `command`. Keys are option names, with `_` or `-`.
 
-    Options that only other commands have may stand in the same file and are left out.
+    `storage: {base_path, compression}` and `api: {host, port, api_key}` stand for --data-dir, --http-host, --http-port
+    and --api-key. Options that only other commands have may stand in the same file and are left out.
 
     Raises:
         ConfigurationError: not readable, not a mapping, or with an unknown key.
@@ -151,13 +159,40 @@ def load_file(path: Path, command: click.Command, others: Sequence[click.Command
     mine = _file_options(command)
     theirs = {name for other in others for name in _file_options(other)}
     values: dict[str, Any] = {}
-    for key, value in content.items():
+    for key, value in _flat(path, content).items():
         name = str(key).replace("-", "_")
         if name in mine:
             values[name] = value
         elif name not in theirs:
             raise unknown_key(f"--config {path}: key", str(key), sorted(mine))
     return values
+
+
+def _flat(path: Path, content: dict[Any, Any]) -> dict[Any, Any]:
+    """`content` with the sections `storage` and `api` as the options that they stand for.
+
+    Raises:
+        ConfigurationError: an unknown key of a section, one that is set twice, or a compression that nobody writes.
+    """
+    flat = {key: value for key, value in content.items() if key not in _SECTIONS}
+    for section, names in _SECTIONS.items():
+        entries = content.get(section, {})
+        if not isinstance(entries, dict):
+            raise ConfigurationError(f"--config {path}: key", section, f"must hold {', '.join(names)}")
+        for key, value in entries.items():
+            if key not in names:
+                raise unknown_key(f"--config {path}: key", f"{section}.{key}", [f"{section}.{name}" for name in names])
+            option = names[key]
+            if option is None:
+                if value != "zstd":
+                    raise ConfigurationError(
+                        f"--config {path}: key", f"{section}.{key}", "must be zstd: files are written in no other"
+                    )
+            elif {option, option.replace("_", "-")} & flat.keys():
+                raise ConfigurationError(f"--config {path}: key", f"{section}.{key}", f"is set as {option} too")
+            else:
+                flat[option] = [value] if option == "api_key" and isinstance(value, str) else value
+    return flat
 
 
 def _file_options(command: click.Command) -> set[str]:

@@ -162,7 +162,7 @@ class Housekeeping:
             self._say("compact_failed", problem)
 
     def _say(self, kind: str, detail: str) -> None:
-        log.warning("%s: %s", kind.replace("_", " "), detail)
+        log.warning("%s: %s", kind.replace("_", " "), detail, extra={"event": kind})
         self._note(self._clock.now_ns(), None, kind, detail)
 
 
@@ -171,7 +171,8 @@ async def _relay(lines: asyncio.StreamReader) -> str:
     last = ""
     async for line in lines:
         last = line.decode(errors="replace").strip()
-        log.log(logging.WARNING if last.startswith("deleting") else logging.INFO, "%s", last)
+        level = logging.WARNING if last.startswith("deleting") else logging.INFO
+        log.log(level, "%s", last, extra={"event": "housekeeping"})
     return last
 
 

@@ -188,7 +188,7 @@ class Pipeline:
         if self._delivery is not None and self._delivery.journal.set_aside is not None:
             path, why = self._delivery.journal.set_aside
             text = f"the journal could not be read ({why}) and was set aside as {path}"
-            log.error("%s", text)
+            log.error("%s", text, extra={"event": "journal_set_aside"})
             for venue in self.venues:
                 venue.recorder.event(self._clock.now_ns(), None, "journal_set_aside", text)
 
@@ -272,7 +272,7 @@ class Pipeline:
 
     def _delivery_event(self, now_ns: int, market: Market | None, kind: str, detail: str) -> None:
         """Called on the deliverer's thread."""
-        log.warning("%s: %s", kind.replace("_", " "), detail)
+        log.warning("%s: %s", kind.replace("_", " "), detail, extra={"event": kind})
         with contextlib.suppress(RuntimeError):  # the loop is closed: the process is about to end
             self._loop.call_soon_threadsafe(self._note, now_ns, market, kind, detail)
 

@@ -14,6 +14,7 @@ import msgspec
 from collector.core.batch import Batch, Column
 from collector.core.channels import channel_of, stream_of
 from collector.core.decode import Message, PartialDepth, Undecodable, decode, decode_rest_book
+from collector.core.forecasts import RowModel
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
@@ -48,8 +49,15 @@ class LiveMarket:
     """One market while it runs, with its capture when there is one."""
 
     def __init__(
-        self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
+        self,
+        session: SessionStarted,
+        name: str,
+        streams: dict[str, str],
+        start_ns: int,
+        capture: CaptureWriter | None,
+        model: Callable[[SessionStarted], RowModel] | None = None,
     ) -> None:
+        """`model` opens the one that the session names, anew for each session."""
         self.name = name
         self.process_rows: list[Batch] = []
         """Rows that tell of the process, such as `clock`: no replay gives them."""
@@ -60,6 +68,7 @@ class LiveMarket:
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
         self._streams = streams
         self._capture = capture
+        self._model = model
         self.market = self._begin(start_ns, session)
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
@@ -140,7 +149,7 @@ class LiveMarket:
 
     def _begin(self, start_ns: int, session: SessionStarted) -> Market:
         self._write(start_ns, session)
-        return open_market(start_ns, session)
+        return open_market(start_ns, session, None if self._model is None else self._model(session))
 
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""

@@ -144,7 +144,8 @@ class Venue:
             most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
             capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
         kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
-        self.markets[info.symbol] = kind(session, info.unified, names, now_ns, capture)
+        model = None if settings.model is None else settings.model.open
+        self.markets[info.symbol] = kind(session, info.unified, names, now_ns, capture, model)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)

@@ -15,9 +15,11 @@ from collector.client.api import BinanceCollectorAPIClient
 from collector.client.engine import StorageEngine
 from collector.client.hot import HotClient
 from collector.client.local import LocalClient
+from collector.client.remote import BinanceCollectorClient
 
 __all__ = [
     "BinanceCollectorAPIClient",
+    "BinanceCollectorClient",
     "HotClient",
     "LocalClient",
     "StorageEngine",

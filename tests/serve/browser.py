@@ -125,6 +125,7 @@ async def browse(url: str, folder: Path):  # type: ignore[no-untyped-def]
                 for domain in ("Page", "Runtime", "Log", "Network"):
                     await page.call(f"{domain}.enable")
                 await page.call("Page.navigate", url=url)
+                await page.until("location.href !== 'about:blank' && document.readyState === 'complete'")
                 yield page
         quiet.cancel()
     finally:

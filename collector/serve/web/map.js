@@ -13,7 +13,9 @@ export function draw(canvas, view) {
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
   const end = view.end ?? view.last;
-  const start = end - view.seconds;
+  // A market that is young fills the width too.
+  const seconds = view.first === null ? view.seconds : Math.min(view.seconds, Math.max(60, view.last - view.first + 2));
+  const start = end - seconds;
   const rows = [...view.epochs.values()].filter((row) => row.epoch > start - 1 && row.epoch <= end + 1);
   const range = prices(rows);
   pen.font = "11px system-ui, sans-serif";
@@ -23,9 +25,9 @@ export function draw(canvas, view) {
     return;
   }
   const plot = { x: MARGIN.left, y: 4, width: width - MARGIN.left - 4, height: height - MARGIN.bottom - MARGIN.strip - 8 };
-  const across = (second) => plot.x + ((second - start) / view.seconds) * plot.width;
+  const across = (second) => plot.x + ((second - start) / seconds) * plot.width;
   const down = (price) => plot.y + ((range.high - price) / (range.high - range.low)) * plot.height;
-  const column = Math.max(1, plot.width / view.seconds) + 0.5;
+  const column = Math.max(1, plot.width / seconds) + 0.5;
 
   pen.save();
   pen.beginPath();
@@ -39,18 +41,19 @@ export function draw(canvas, view) {
   for (const row of rows) if (!row.valid) hatch(pen, across(row.epoch - 1), column, plot);
   for (const gap of view.gaps) {
     const to = gap.to_ns === null ? end : gap.to_ns / 1e9;
-    if (gap.stream === "depth" && to > start && gap.from_ns / 1e9 < end) {
-      hatch(pen, across(gap.from_ns / 1e9), Math.max(2, across(to) - across(gap.from_ns / 1e9)), plot);
-    }
+    if (to <= start || gap.from_ns / 1e9 >= end) continue;
+    // A gap of the book takes the whole height; one of another stream a band at the foot.
+    const place = gap.stream === "depth" ? plot : { y: plot.y + plot.height - 16, height: 16 };
+    hatch(pen, across(gap.from_ns / 1e9), Math.max(2, across(to) - across(gap.from_ns / 1e9)), place);
   }
   line(pen, rows, across, down);
-  trades(pen, view.trades, start, end, across, down);
+  trades(pen, view.trades.values(), start, end, across, down);
   for (const row of rows) {
-    pen.fillStyle = row.grade ? GRADES[row.grade] : row.valid ? "#3c5f55" : "#5f3c3c";
+    pen.fillStyle = GRADES[row.grade ?? view.grades.get(row.epoch)] ?? (row.valid ? "#3c5f55" : "#5f3c3c");
     pen.fillRect(across(row.epoch - 1), plot.y + plot.height + 4, column, MARGIN.strip);
   }
   pen.restore();
-  axes(pen, plot, range, start, view.seconds, across, down);
+  axes(pen, plot, range, start, seconds, across, down);
 }
 
 function prices(rows) {
@@ -86,16 +89,21 @@ function cells(pen, row, best, buckets, sign, top, x, width, down) {
 }
 
 function hatch(pen, x, width, plot) {
+  pen.save();
+  pen.beginPath();
+  pen.rect(x, plot.y, width, plot.height);
+  pen.clip();
   pen.fillStyle = "rgba(18, 21, 26, .55)";
   pen.fillRect(x, plot.y, width, plot.height);
   pen.strokeStyle = "rgba(200, 200, 210, .35)";
   pen.lineWidth = 1;
   pen.beginPath();
-  for (let y = plot.y; y < plot.y + plot.height; y += 8) {
-    pen.moveTo(x, y + Math.min(8, width));
-    pen.lineTo(x + width, y);
+  for (let y = plot.y; y < plot.y + plot.height + width; y += 8) {
+    pen.moveTo(x, y);
+    pen.lineTo(x + width, y - width);
   }
   pen.stroke();
+  pen.restore();
 }
 
 function line(pen, rows, across, down) {
@@ -131,7 +139,7 @@ function axes(pen, plot, range, start, seconds, across, down) {
   const digits = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10((range.high - range.low) / 6))));
   for (let mark = 0; mark <= 6; mark++) {
     const price = range.low + ((range.high - range.low) * mark) / 6;
-    pen.fillText(price.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }), plot.x - 6, down(price));
+    pen.fillText(price.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }), plot.x - 6, Math.max(plot.y + 6, down(price)));
   }
   pen.textAlign = "center";
   pen.textBaseline = "alphabetic";
