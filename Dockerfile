@@ -19,6 +19,8 @@ RUN /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-c
     && python3 -m compileall -q -j 0 /opt/venv/lib
 COPY collector /app/collector
 COPY storage_backends /app/storage_backends
+# What `--model` needs to run a trained model.
+COPY training/__init__.py training/stepper.py training/columns.py /app/training/
 RUN python3 -m compileall -q /app
 
 # hadolint ignore=DL3006

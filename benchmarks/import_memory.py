@@ -22,6 +22,7 @@ STEPS = {
     ),
     "the feed": "import collector.sources.binance_feed, collector.sources.transport",
     "the market core": "import collector.core.market",
+    "the whole command": "import collector.pipeline, collector.cli; collector.cli.options()",
 }
 STOCK = "import ccxt.pro"
 # VmRSS, not ru_maxrss: a child inherits the peak of the process it was forked from.

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from collector import __version__
-from collector.config import Setting, check_environment, load_environment_file
+from collector.config import PREFIX, Setting, check_environment, load_environment_file
 from collector.errors import EXIT_USAGE, CollectorError
 
 COMMANDS = (
@@ -82,9 +82,12 @@ def main(args: list[str] | None = None) -> NoReturn:
             # The kernel gives the first process of a container no signal that it does not handle; until `run` does,
             # and in every other command, a stop would wait for the runtime to kill.
             signal.signal(signal.SIGTERM, _terminated)
-        known = options()
-        load_environment_file(Path(".env"), known)
-        check_environment(os.environ, known)
+        environment_file = Path(".env")
+        # To know all settings, all commands are imported: 3 MB that are spent only where something may be wrong.
+        if environment_file.is_file() or any(name.startswith(PREFIX) for name in os.environ):
+            known = options()
+            load_environment_file(environment_file, known)
+            check_environment(os.environ, known)
         code: Any = collector.main(args, prog_name="collector", standalone_mode=False)
     except click.exceptions.Exit as stop:
         code = stop.exit_code

@@ -73,7 +73,10 @@ class Context:
             wait_ns = (_INTO_MINUTE_NS - now_ns) % _MINUTE_NS or _MINUTE_NS
             await self._sleep(wait_ns / 1e9)
             for symbol in list(self._markets):
-                await self._look(symbol)
+                try:
+                    await self._look(symbol)
+                except Exception as error:  # noqa: BLE001  features begin later without it; nothing else may end
+                    self._markets[symbol].apply(self._clock.now_ns(), Note("history_failed", repr(error)))
 
     async def _look(self, symbol: str) -> None:
         for interval in self._intervals:

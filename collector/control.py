@@ -85,7 +85,7 @@ class Control:
             os.umask(before)
         self._server = await asyncio.start_unix_server(self._serve, sock=listening, limit=_LINE_BYTES)
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Listens no more."""
         if self._server is not None:
             self._server.close()

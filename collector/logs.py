@@ -28,9 +28,8 @@ _SECRETS: Final = (
 _PLACES = re.compile(r"%(?:\([^)]*\))?[-+ #0]*[\d.*]*[a-zA-Z%]")
 
 
-def configure(level: str, form: str) -> None:
-    """Sends the process's logs to stderr, in one of `FORMATS`."""
-    handler = logging.StreamHandler()
+def configure(level: str, form: str, handler: logging.Handler) -> None:
+    """Sends the process's logs to `handler`, in one of `FORMATS`."""
     handler.setFormatter(JsonLines() if form == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler])
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
-from collections.abc import Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from collector.consumers import Consumer, Hub
 from collector.control import Control
@@ -25,6 +26,23 @@ if TYPE_CHECKING:
     from collector.settings import RunSettings
     from collector.venue import Venue
     from collector.webhook import Webhook
+
+log = logging.getLogger(__name__)
+
+Given = ParamSpec("Given")
+
+
+def _harmless(look: Callable[Concatenate[Any, Given], None]) -> Callable[Concatenate[Any, Given], None]:
+    """A fault of ours in what only looks on is said once, and ends nothing."""
+
+    @wraps(look)
+    def guarded(self: Any, /, *args: Given.args, **kwargs: Given.kwargs) -> None:
+        try:
+            look(self, *args, **kwargs)
+        except Exception as error:  # noqa: BLE001  nothing that is collected depends on it
+            self.failed(look.__name__, error)
+
+    return guarded
 
 
 class Observers:
@@ -55,6 +73,7 @@ class Observers:
         if self._state_dir is not None:
             self._control = Control(self._state_dir, venues, clock.now_ns)
         self._told_epoch = 0
+        self._failed: set[str] = set()
         self._recording: EventRecorder | None = None
         self._webhook: Webhook | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -91,6 +110,7 @@ class Observers:
         if self._hub.wants(live.market.session.channels):
             live.on_message = partial(self._hub.message, market=Market(exchange, symbol))
 
+    @_harmless
     def epochs(self) -> None:
         """A second is over: tells of each market's newest epoch, once."""
         last = self._told_epoch
@@ -101,10 +121,12 @@ class Observers:
                     self._told_epoch = max(self._told_epoch, row.epoch)
                     self._hub.publish("epoch", Market(venue.exchange, symbol), row.epoch * 1_000_000_000, row)
 
+    @_harmless
     def drained(self, venue: Venue, symbol: str, batches: Sequence[Batch]) -> None:
         """Rows were taken from a market, to be committed."""
         self.watch.received(venue, symbol, batches)
 
+    @_harmless
     def committed(self, drained_ns: int) -> None:
         """Everything that was received up to `drained_ns` is on disk."""
         self.watch.committed(self._drained_ns)
@@ -113,27 +135,44 @@ class Observers:
     async def second(self, *, journal: Journal | None, deliverer: Deliverer | None, refusing: bool) -> None:
         """A second is over."""
         now_ns = self._clock.now_ns()
-        self.watch.second(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
-        if self._state is not None:
-            state = self._state.state(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
-            await asyncio.to_thread(self._state.write, state)
+        try:
+            self.watch.second(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+            if self._state is not None:
+                state = self._state.state(now_ns, journal=journal, deliverer=deliverer, refusing=refusing)
+                await asyncio.to_thread(self._state.write, state)
+        except Exception as error:  # noqa: BLE001  nothing that is collected depends on it
+            self.failed("second", error)
+
+    @_harmless
+    def last_rows(self) -> None:
+        """Nothing more will come: takes no commands, hands on the rows of the last seconds, to be committed."""
+        if self._control is not None:
+            self._control.stop()
+        self.watch.finish()
+
+    def failed(self, what: str, error: Exception) -> None:
+        """Says once of each `what` that it failed."""
+        if what not in self._failed:
+            self._failed.add(what)
+            log.error("what looks on failed (%s); collection goes on", what, exc_info=error)
 
     async def stop(self) -> None:
-        """Nothing more will come: rows of the last seconds are handed on, consumers may finish."""
-        self.watch.finish()
-        if self._control is not None:
-            await self._control.stop()
+        """Everything is stored: consumers may finish. From the event loop."""
         await asyncio.to_thread(self._hub.stop)
-        if self._recording is not None:
-            self._recording.close()
-        if self._state is not None:
-            self._state.write(self._state.state(self._clock.now_ns(), stopping=True))
+        self._close()
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
         if self._passing is not None:
             self._passing.cleanup()
+
+    @_harmless
+    def _close(self) -> None:
+        if self._recording is not None:
+            self._recording.close()
+        if self._state is not None:
+            self._state.write(self._state.state(self._clock.now_ns(), stopping=True))
 
     def _quality_changed(self, changes: list[Change]) -> None:
         for change in changes:

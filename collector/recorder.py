@@ -14,6 +14,7 @@ import msgspec
 from collector.core.batch import Batch, Column
 from collector.core.channels import channel_of, stream_of
 from collector.core.decode import Message, PartialDepth, Undecodable, decode, decode_rest_book
+from collector.core.forecasts import RowModel
 from collector.core.inputs import (
     AnchorArrived,
     AnchorRequested,
@@ -48,17 +49,26 @@ class LiveMarket:
     """One market while it runs, with its capture when there is one."""
 
     def __init__(
-        self, session: SessionStarted, name: str, streams: dict[str, str], start_ns: int, capture: CaptureWriter | None
+        self,
+        session: SessionStarted,
+        name: str,
+        streams: dict[str, str],
+        start_ns: int,
+        capture: CaptureWriter | None,
+        model: Callable[[SessionStarted], RowModel] | None = None,
     ) -> None:
+        """`model` opens the one that the session names, anew for each session."""
         self.name = name
         self.process_rows: list[Batch] = []
         """Rows that tell of the process, such as `clock`: no replay gives them."""
         self.on_message: Callable[[int, Message], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
-        self._remembered = session.resume
+        self.remembered = msgspec.json.encode(session.resume or Resume())
+        """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
         self._streams = streams
         self._capture = capture
+        self._model = model
         self.market = self._begin(start_ns, session)
 
     def message(self, recv_ns: int, message: Message, text: str | bytes) -> None:
@@ -78,7 +88,11 @@ class LiveMarket:
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
         if self.on_message is not None:
-            self.on_message(recv_ns, message)
+            try:
+                self.on_message(recv_ns, message)
+            except Exception:  # who looks on must not end the collection
+                log.exception("%s: messages are not handed on any more", self.name)
+                self.on_message = None
 
     def anchor(self, recv_ns: int, text: bytes) -> None:
         """Hands a snapshot to the market; what a capture line cannot hold goes there as `Verbatim`."""
@@ -111,7 +125,12 @@ class LiveMarket:
         return None if self._capture is None else self._capture.open_path
 
     def drain(self) -> list[Batch]:
-        """All rows since the last drain."""
+        """All rows since the last drain, to be committed. The capture holds their inputs before that."""
+        if self._capture is not None:
+            try:
+                self._capture.flush()
+            except OSError as error:
+                self._stop_capture(self.market.resume().last_ns, error)
         try:
             self._drain()
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
@@ -130,13 +149,12 @@ class LiveMarket:
 
     def _begin(self, start_ns: int, session: SessionStarted) -> Market:
         self._write(start_ns, session)
-        return open_market(start_ns, session)
+        return open_market(start_ns, session, None if self._model is None else self._model(session))
 
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""
         self._rows += self.market.drain()
-        # A copy: the market goes on writing in its own.
-        self._remembered = msgspec.json.decode(msgspec.json.encode(self.market.resume()), type=Resume)
+        self.remembered = msgspec.json.encode(self.market.resume())
 
     def _begin_anew(self, recv_ns: int, error: Exception) -> None:
         """A fault of ours in this market must not end the others: it starts again from what it remembers.
@@ -148,7 +166,8 @@ class LiveMarket:
             self._drain()
         except Exception as again:  # noqa: BLE001  then the last drain counts
             log.warning("%s lost its rows since the last drain, which will be a gap: %s", self.name, again)
-        session = msgspec.structs.replace(self._session, resume=self._remembered)
+        resume = msgspec.json.decode(self.remembered, type=Resume)
+        session = msgspec.structs.replace(self._session, resume=resume)
         self.market = self._begin(recv_ns, session)
         self.apply(recv_ns, Note("internal_error", repr(error)))
 

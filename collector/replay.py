@@ -22,6 +22,7 @@ from collector.errors import ConfigurationError
 from collector.exchanges import exchange_named
 from collector.features.options import chosen_features
 from collector.markets import FUTURES
+from collector.model_file import ModelFile
 from collector.sources.capture import (
     COLLECTOR_STREAM,
     RAW_STREAM,
@@ -31,6 +32,7 @@ from collector.sources.capture import (
     read_capture,
     symbol_of,
 )
+from collector.uncommitted import Uncommitted
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
@@ -65,7 +67,9 @@ class Replay:
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
     `run --raw` wrote do. `complete` adds to it what depends on the market. `features`, where given, replaces what any
-    session says. `symbols` (the exchange's own ids) restricts the markets; empty takes all.
+    session says. `model` forecasts anew, whatever model a session names; without it there are no forecasts, and
+    `other_models` has the fingerprints of those that sessions name and that were not used. `symbols` (the exchange's
+    own ids) restricts the markets; empty takes all.
     """
 
     template: SessionStarted
@@ -73,6 +77,8 @@ class Replay:
     emit: Emit
     complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
     features: str | None = None
+    model: ModelFile | None = None
+    other_models: set[str] = field(default_factory=set)
     progress: Progress = field(default_factory=Progress)
     _across: Across = field(default_factory=Across)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
@@ -88,12 +94,15 @@ class Replay:
             ConfigurationError: a capture that does not fit --exchange, or a snapshot of no known symbol.
         """
         progress = self.progress
+        uncommitted = Uncommitted(paths)
         for path, line in merge_captures(paths):
             if progress.first_ns is None:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1
             progress.last_ns = line.recv_ns
-            self._line(path, line)
+            own = self._exchange_of(path)
+            if own is None or not uncommitted.has((own, self._symbol(path) or ""), line):
+                self._line(path, line)
             if every is not None and progress.inputs % 10_000 == 0:
                 every(progress)
         for key, running in self._running.items():
@@ -169,11 +178,16 @@ class Replay:
             self._give(key, before.market.drain())
         if self.features is not None:
             session = msgspec.structs.replace(session, features=self.features)
+        fingerprint = None if self.model is None else self.model.fingerprint
+        if session.model not in (None, fingerprint):
+            self.other_models.add(session.model)
+        session = msgspec.structs.replace(session, model=fingerprint)
         if session.features != "none":
             chosen_features(session.features)  # a capture may be of a version that had others
+        model = None if self.model is None else self.model.open(session)
         if across(session.features) or session.exchange in SPOT_OF.values():
             self._across.join(key)
-        running = self._running[key] = _Running(open_market(recv_ns, session), recv_ns, recv_ns)
+        running = self._running[key] = _Running(open_market(recv_ns, session, model), recv_ns, recv_ns)
         return running
 
     def _market(self, path: Path, symbol: str | None, recv_ns: int) -> _Running | None:

@@ -3,6 +3,8 @@ better, or beside the journal, for what a backfill has stored since."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,10 +17,13 @@ from collector.core.market import FETCHED_AFTERWARDS
 from collector.core.sequencer import Position
 from collector.markets import FUTURES
 from collector.stored import stored_ids
+from storage_backends.errors import BackendError, TransientBackendError
 from storage_backends.reading import ends
 
 if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
+
+log = logging.getLogger(__name__)
 
 _TABLES = {
     "depth": "diffs",
@@ -37,6 +42,26 @@ _NEAR_NS = 60 * 10**9
 """How far the exchange's clock may be from ours, so that trades are found by their time."""
 
 _REMEMBERED = 64
+
+
+def resumes_of(backend: Backend, markets: Iterable[Market], known: Mapping[Market, Resume]) -> dict[Market, Resume]:
+    """What each of `markets` begins with: what the journal remembers of it (`known`), or else the store.
+
+    Where the store cannot be read, the journal's word counts. A backend that is away is asked once, not by each market.
+    """
+    found = dict(known)
+    for market in markets:
+        try:
+            if market in known:
+                found[market] = with_stored(backend, market, known[market])
+            elif (resume := resume_from_store(backend, market)) is not None:
+                found[market] = resume
+        except BackendError as error:
+            log.warning("what is stored of %s %s is not looked at: %s", market.exchange, market.symbol, error)
+            if isinstance(error, TransientBackendError):
+                log.warning("nor what is stored of the markets after it")
+                break
+    return found
 
 
 def resume_from_store(backend: Backend, market: Market) -> Resume | None:

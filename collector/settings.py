@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from collector.core.inputs import SessionStarted
+from collector.model_file import ModelFile
 from collector.sources.settings import FeedSettings
 from collector.ticks import Ticks, ticks_of
 from storage_backends.settings import StoreSettings
@@ -71,6 +72,7 @@ class RunSettings:
     record_buffer_size: int = 100
     webhook: str | None = None
     http: str | None = None
+    model: ModelFile | None = None
     feed: FeedSettings
 
     def session(self, symbol: str) -> SessionStarted:
@@ -86,6 +88,7 @@ class RunSettings:
                 reference=self.reference,
                 stale_after_s=self.stale_after_s,
                 features=self.features,
+                model=None if self.model is None else self.model.fingerprint,
             )
         )
 

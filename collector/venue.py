@@ -24,7 +24,7 @@ from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes
 from collector.sources.capture_writer import CaptureWriter
-from collector.sources.errors import UnreachableError
+from collector.sources.errors import NotOursError, UnreachableError
 from collector.sources.feed import Stream
 from collector.sources.markets import MarketInfo
 from collector.sources.pacing import Backoff
@@ -45,6 +45,8 @@ class Venue:
     def __init__(self, exchange: str, settings: RunSettings, clock: Clock) -> None:
         self.exchange = exchange
         self.markets: dict[str, LiveMarket] = {}
+        self.not_ours: NotOursError | None = None
+        """Why there is nothing to collect here, where other collectors have all the markets."""
         self.on_joined: Callable[[str, LiveMarket], None] | None = None
         """Told of a market that begins while others run."""
         self._named = exchange_named(exchange)
@@ -88,6 +90,12 @@ class Venue:
         Raises:
             FeedError: the exchange refuses us for good, a market is unknown, or the duration that is set is over.
         """
+        try:
+            await self._reach()
+        except NotOursError as error:
+            self.not_ours = error
+
+    async def _reach(self) -> None:
         backoff = Backoff(1.0, _RETRY_CAP_S, random.Random())
         began_ns, told_ns = self._clock.now_ns(), 0
         while True:
@@ -136,7 +144,8 @@ class Venue:
             most = capture_file_bytes(settings.raw_max_bytes, len(self.feed.markets) * len(settings.exchanges))
             capture = CaptureWriter(folder, self.exchange, info.symbol, self._clock, most)
         kind = LiveMarket if self._named.protocol == "binance" else UnifiedLiveMarket
-        self.markets[info.symbol] = kind(session, info.unified, names, now_ns, capture)
+        model = None if settings.model is None else settings.model.open
+        self.markets[info.symbol] = kind(session, info.unified, names, now_ns, capture, model)
 
     def _request_anchor(self, symbol: str, reason: str) -> None:
         self.feed.request_anchor(symbol, reason)

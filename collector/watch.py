@@ -123,6 +123,10 @@ class Watch:
             step = max(1, batch.rows // _SAMPLE)
             sent_ms = np.asarray(_sampled(batch, stamp, step), np.float64)
             recv_ns = np.asarray(_sampled(batch, "recv_ns", step), np.int64)
+            sources = batch.columns.get("source")
+            if isinstance(sources, list):  # a trade fetched afterwards is late by its gap, not by the network
+                live = [source == "ws" for source in sources[::step]]
+                sent_ms, recv_ns = sent_ms[live], recv_ns[live]
             market.socket.add(now_s, (recv_ns + offset_ns) / 1e6 - sent_ms)
 
     def committed(self, oldest_ns: int | None) -> None:

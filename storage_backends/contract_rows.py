@@ -50,6 +50,7 @@ _KEYS: dict[str, dict[str, Any]] = {
     "klines": {"interval": "1m"},
     "liquidations": {"side": "SELL"},
     "multitick": {"tick": 10.0},
+    "forecasts": {"model": "0f1e2d3c4b5a6978", "target": "mid_price"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The tables as a page for people: `python -m storage_backends.describe > docs/tables.md`."""
+"""The tables as a page for people: `python -m storage_backends.describe > SCHEMA.md`."""
 
 from __future__ import annotations
 

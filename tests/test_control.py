@@ -56,7 +56,7 @@ async def test_a_command_reaches_its_markets(folder: Path) -> None:
     assert len((await send(folder, AnchorReset("auto"))).markets) == 2
     with pytest.raises(LookupError, match="no such market"):
         await send(folder, AnchorReset(symbol="NOPE"))
-    await running.stop()
+    running.stop()
     with pytest.raises(ConnectionError):
         await send(folder, AnchorReset())
 
@@ -74,11 +74,11 @@ async def test_anything_else_is_refused_and_nothing_breaks(folder: Path, line: b
     writer.close()
     assert venue.markets["BTCUSDT"].heard == []
     assert (await send(folder, AnchorReset(symbol="BTCUSDT"))).markets
-    await running.stop()
+    running.stop()
 
 
 async def test_a_path_that_is_too_long_is_said(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     running = control(folder / ("x" * 120), Venue())
     await running.start()
     assert "too long" in caplog.text
-    await running.stop()
+    running.stop()

@@ -14,13 +14,13 @@ import pytest
 from collector.clock import ManualClock, SystemClock
 from collector.housekeeping import Housekeeping, _next_pass_ns
 from collector.settings import RunSettings
-from collector.sources.settings import FeedSettings
 from collector.upkeep import used_bytes
 from storage_backends.contract import got, put
 from storage_backends.contract_rows import rows
 from storage_backends.local_days import LocalDays
 from storage_backends.open import open_backend
 from storage_backends.settings import StoreSettings
+from tests.settings import run_settings
 
 HOUR_S = 3600
 MIDNIGHT_NS = 1_721_347_200_000_000_000
@@ -28,22 +28,7 @@ MIDNIGHT_NS = 1_721_347_200_000_000_000
 
 @pytest.fixture
 def chosen(tmp_path: Path) -> RunSettings:
-    return RunSettings(
-        exchanges=("binanceusdm",),
-        symbols=("BTCUSDT",),
-        streams=("depth",),
-        step=0.00002,
-        steps=40,
-        interval_s=1,
-        reference="best",
-        stale_after_s=5,
-        store=StoreSettings(data_dir=tmp_path),
-        raw=False,
-        duration_s=None,
-        flush_interval_s=300,
-        journal_max_bytes=1 << 30,
-        feed=FeedSettings(),
-    )
+    return run_settings(tmp_path)
 
 
 class House(Housekeeping):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from collector.core.gaps import Gap, Unfilled
 from collector.core.inputs import Resume
 from collector.core.sequencer import Position
-from collector.resume import resume_from_store, with_stored
+from collector.resume import resume_from_store, resumes_of, with_stored
 from storage_backends.contract_rows import arrow, row, rows, time_ns
+from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Backend, Market
 from tests.stores import open_local
 
@@ -91,3 +93,21 @@ def test_without_a_journal_gaps_that_are_not_healed_are_remembered(tmp_path: Pat
     resume = resume_from_store(store, MARKET)
     assert resume is not None
     assert [one.missing for one in resume.unfilled] == [[(3, 3), (5, 5)]]
+
+
+def test_a_backend_that_is_away_is_asked_once_at_start(caplog: pytest.LogCaptureFixture) -> None:
+    asked = []
+
+    class Away:
+        def scan(self, table: str, market: Market, *_: object) -> None:
+            asked.append(market)
+            raise TransientBackendError("no answer")
+
+        list_parts = scan
+
+    markets = [Market("binance", f"COIN{number}USDT") for number in range(50)]
+    known = {market: Resume({"trades": Position(7, 1, 1)}, {}, 5, 1, []) for market in markets}
+    backend: Any = Away()
+    assert resumes_of(backend, markets, known) == known
+    assert asked == markets[:1]
+    assert "is not looked at" in caplog.text

@@ -43,6 +43,7 @@ def describe(config: Config, dataset: Dataset) -> dict[str, Any]:
         "receptive_field": config.receptive_field,
         "clamp": CLAMP,
         "fingerprint": dataset.fingerprint,
+        "settings": dataset.settings,
     }
 
 

@@ -57,6 +57,8 @@ class Dataset:
     inputs: NDArray[np.float32]
     prices: NDArray[np.float64]
     time_ns: NDArray[np.int64]
+    settings: dict[str, Any] | None = None
+    """How the rows were made, by table; None where that is not known."""
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -70,7 +72,15 @@ class Dataset:
 class _Writer:
     """Takes rows in order; keeps what it needs of the last one."""
 
-    def __init__(self, folder: Path, columns: Sequence[Column], targets: Sequence[str], period_ns: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        columns: Sequence[Column],
+        targets: Sequence[str],
+        period_ns: int,
+        settings: dict[str, Any] | None,
+    ) -> None:
+        self.settings = settings
         self.columns = columns
         self.targets = targets
         self.period_ns = period_ns
@@ -139,6 +149,8 @@ class _Writer:
             "rows": self.rows,
             "segments": [list(ends) for ends in pairwise([*self.starts, self.rows])],
         }
+        if self.settings is not None:
+            meta["settings"] = self.settings
         whole = hashlib.sha256(json.dumps(meta).encode())
         for name in sorted(self._hashes):
             whole.update(self._hashes[name].digest())
@@ -157,7 +169,12 @@ class _Writer:
 
 
 def build(
-    batches: Iterable[Rows], folder: Path, columns: Sequence[Column], targets: Sequence[str], period_ns: int
+    batches: Iterable[Rows],
+    folder: Path,
+    columns: Sequence[Column],
+    targets: Sequence[str],
+    period_ns: int,
+    settings: dict[str, Any] | None = None,
 ) -> Dataset:
     """Writes the usable rows of `batches` to `folder` and opens it. Memory stays bounded by one batch.
 
@@ -167,7 +184,7 @@ def build(
         TrainingError: time does not go forward, or no row is usable; says why.
     """
     with replacing_folder(folder, META) as unfinished:
-        writer = _Writer(unfinished, columns, targets, period_ns)
+        writer = _Writer(unfinished, columns, targets, period_ns, settings)
         try:
             for rows in batches:
                 writer.add(rows)
@@ -218,6 +235,7 @@ def open_dataset(folder: Path) -> Dataset:
             inputs=np.memmap(folder / "inputs.f32", "<f4", "r", shape=(rows, len(columns))),
             prices=np.memmap(folder / "prices.f64", "<f8", "r", shape=(rows, len(targets))),
             time_ns=np.memmap(folder / "time_ns.i64", "<i8", "r", shape=(rows,)),
+            settings=meta.get("settings"),
         )
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise TrainingError(f"{folder}: is damaged ({error}); export or train anew") from error

@@ -7,9 +7,10 @@ alone, so a run that was stopped goes on with the ranges that are missing.
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,8 +20,8 @@ import numpy as np
 from storage_backends.schema import bare, known
 from training import timecolumn
 from training.errors import TrainingError
-from training.files import read_json, replacing, write_json
-from training.flatten import Flat, flat_names, flatten, inputs_of, joined, table_of
+from training.files import SETTINGS_KEY, read_json, replacing, write_json
+from training.flatten import SETTINGS, Flat, flat_names, flatten, inputs_of, joined, table_of
 from training.store import market_in, opened
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Spec:
     sizes: tuple[tuple[str, tuple[tuple[str, int], ...]], ...] = ()
     """Per data set, how many columns each of its lists becomes."""
     periods_ns: tuple[tuple[str, int], ...] = ()
+    settings: tuple[tuple[str, dict[str, Any]], ...] = ()
+    """Per data set, what its first row says of how rows are made; all rows of it must say the same."""
 
     def sizes_of(self, dataset: str) -> dict[str, int]:
         return dict(dict(self.sizes)[dataset])
@@ -121,8 +124,9 @@ def specify(
             sizes=tuple((name, _sizes(backend, market, name, levels)) for name in datasets),
             periods_ns=tuple((name, _period_ns(backend, market, name)) for name in datasets),
         )
-    if spec.end_ns <= spec.start_ns:
-        raise TrainingError("--start: no rows between --start and --end")
+        if spec.end_ns <= spec.start_ns:
+            raise TrainingError("--start: no rows between --start and --end")
+        spec = replace(spec, settings=tuple((name, _settings(backend, spec, name)) for name in datasets))
     output.mkdir(parents=True, exist_ok=True)
     ends = {"first_ns": first_ns, "last_ns": last_ns}
     write_json(output / MANIFEST, {**wishes, **ends, "columns": columns_of(spec)})
@@ -211,7 +215,11 @@ def _for_training(backend: Backend, spec: Spec, part: Range) -> tuple[pa.Schema,
 
     names = columns_of(spec)
     numbers = [pa.field(name, pa.float64()) for name in names[1:-1]]
-    schema = pa.schema([pa.field("timestamp", pa.int64()), *numbers, pa.field("valid", pa.bool_())])
+    settings = {table_of(name).name: values for name, values in spec.settings}
+    schema = pa.schema(
+        [pa.field("timestamp", pa.int64()), *numbers, pa.field("valid", pa.bool_())],
+        metadata={SETTINGS_KEY: json.dumps(settings)},
+    )
     return schema, _joined_batches(backend, spec, part, schema)
 
 
@@ -235,9 +243,33 @@ def _joined_batches(backend: Backend, spec: Spec, part: Range, schema: pa.Schema
 def _flats(backend: Backend, spec: Spec, dataset: str, part: Range) -> Iterator[Flat]:
     table = table_of(dataset)
     sizes = spec.sizes_of(dataset)
-    needed = [table.time, *inputs_of(table), *(["valid"] if "valid" in table.schema.names else [])]
-    for batch in backend.scan(table.name, spec.market, part.start_ns, part.end_ns, needed):
+    settings = dict(spec.settings)[dataset]
+    needed = dict.fromkeys([table.time, *inputs_of(table), *(["valid"] if "valid" in table.schema.names else [])])
+    for batch in backend.scan(table.name, spec.market, part.start_ns, part.end_ns, [*needed, *settings]):
+        _require_same(table.name, batch, settings)
         yield flatten(table, batch, sizes)
+
+
+def _settings(backend: Backend, spec: Spec, dataset: str) -> dict[str, Any]:
+    """How the rows of a data set were made, as the first one says."""
+    table = table_of(dataset).name
+    for batch in backend.scan(table, spec.market, spec.start_ns, spec.end_ns, SETTINGS[table]):
+        if batch.num_rows:
+            return {name: batch.column(name)[0].as_py() for name in SETTINGS[table]}
+    return {}
+
+
+def _require_same(table: str, batch: pa.RecordBatch, settings: dict[str, Any]) -> None:
+    import pyarrow.compute as pc
+
+    for name, value in settings.items():
+        others = [other for other in pc.unique(batch.column(name)).to_pylist() if other != value]
+        if others:
+            mend = "recompute them, or choose" if table == "features" else "choose"
+            raise TrainingError(
+                f"table {table}: has rows with {name} {value} and with {others[0]}, which do not mix; {mend} --start "
+                "and --end"
+            )
 
 
 def _scan_flat(backend: Backend, spec: Spec, dataset: str, part: Range, before_ns: int) -> Flat:

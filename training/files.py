@@ -6,13 +6,16 @@ import json
 import os
 import shutil
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from training.errors import MachineFailed, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+SETTINGS_KEY: Final = "settings"
+"""Where an export notes, in the metadata of a Parquet file, how its rows were made."""
 
 
 @contextmanager

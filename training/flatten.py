@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 TABLE_OF: Final = {"depth": "depth", "book": "books", "features": "features"}
 """The table behind each data set."""
 
+SETTINGS: Final = {
+    "depth": ("step_pct", "num_steps", "ref"),
+    "books": ("depth", "grid_ms"),
+    "features": ("feature_set",),
+}
+"""Columns of each table that say how its rows were made: other columns of rows that differ in them cannot be mixed."""
+
 _NOT_INPUTS: Final = {
     *("step_pct", "num_steps", "last_update_id", "event_time", "recv_ns", "book_age_ms"),
     *("depth", "grid_ms", "feature_set", "feature_set_version", "set_version", "version"),

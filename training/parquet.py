@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Final
+import json
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from training import timecolumn
 from training.dataset import Rows
 from training.errors import TrainingError
+from training.files import SETTINGS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +48,11 @@ class ParquetSource:
                 found: pa.Schema = opened.schema_arrow
                 if schema is None:
                     schema, self.time_column = found, timecolumn.find(found, time_column)
+                elif settings_in(found) != settings_in(schema):
+                    raise TrainingError(
+                        f"--parquet-path {path}: {file.name} is of rows with settings {settings_in(found)}, and "
+                        f"{starts[0][1].name} of {settings_in(schema)}; train on one kind"
+                    )
                 elif found.names != schema.names:
                     raise TrainingError(
                         f"--parquet-path {path}: {file.name} has other columns than {starts[0][1].name}"
@@ -56,6 +63,8 @@ class ParquetSource:
         if schema is None:
             raise TrainingError(f"--parquet-path {path}: holds no rows")
         self.schema: pa.Schema = schema
+        self.settings = settings_in(schema)
+        """How the rows were made, by table, as an export notes; None in files of others."""
         self._files = [file for _, file in sorted(starts)]
 
     def check(self, option: str, names: Sequence[str]) -> None:
@@ -115,6 +124,16 @@ class ParquetSource:
                     yield from opened.iter_batches(BATCH_ROWS, columns=list(columns))
                 except (OSError, ValueError) as error:
                     raise TrainingError(f"{file}: is damaged: {error}") from error
+
+
+def settings_in(schema: pa.Schema) -> dict[str, Any] | None:
+    """What an export noted of how rows were made; None where nothing is."""
+    noted = (schema.metadata or {}).get(SETTINGS_KEY.encode())
+    try:
+        found = None if noted is None else json.loads(noted)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _opened(file: Path) -> pa.parquet.ParquetFile:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+_ZIP = (zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 class ModelError(ValueError):
@@ -68,9 +72,9 @@ class Stepper:
             self._build(weights, meta)
         except OSError as error:
             raise ModelError(f"model {path}: cannot be read: {error}") from error
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            if isinstance(error, ModelError):
-                raise
+        except ModelError:
+            raise
+        except (LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError, *_ZIP) as error:
             raise ModelError(f"model {path}: is damaged or not written by `training train`: {error}") from error
 
     def _build(self, weights: dict[str, NDArray[np.float32]], meta: dict[str, Any]) -> None:
@@ -82,6 +86,8 @@ class Stepper:
         self.receptive_field: int = meta["receptive_field"]
         self.needed = tuple(dict.fromkeys([*(column.name for column in self.columns), *self.targets]))
         """The names that every row must have."""
+        self.settings: dict[str, Any] | None = meta.get("settings")
+        """How the rows that it was trained on were made, by table, as an export notes; None where nothing was noted."""
         self._raw_level: bool = meta["raw_level"]
         self._names = [column.name for column in self.columns]
         self._clamp, self._field = np.float32(meta["clamp"]), meta["network_field"]

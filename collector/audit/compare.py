@@ -23,6 +23,7 @@ CORE_TABLES = (
     "books",
     "multitick",
     "features",
+    "forecasts",
     "gaps",
     "events",
 )

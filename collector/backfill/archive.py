@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from collector.backfill.rows import kline_table
+from collector.backfill.rows import KLINE, kline_table
 from collector.errors import CollectorError
 from storage_backends.schema import TABLES
 
@@ -36,20 +36,7 @@ _BLOCK_BYTES = 4 << 20
 
 _AGG = ("agg_trade_id", "price", "quantity", "first_id", "last_id", "timestamp", "is_buyer_maker", "best_match")
 _TRADE = ("trade_id", "price", "quantity", "quote_quantity", "timestamp", "is_buyer_maker", "best_match")
-_KLINE = (
-    "open_time",
-    "open",
-    "high",
-    "low",
-    "close",
-    "volume",
-    "close_time",
-    "quote_volume",
-    "trades",
-    "taker_buy_volume",
-    "taker_buy_quote_volume",
-    "ignored",
-)
+_KLINE = (*KLINE, "ignored")
 _FLOATS = {name for name in (*_AGG, *_TRADE, *_KLINE) if "price" in name or "quantity" in name or "volume" in name}
 _FLOATS |= {"open", "high", "low", "close"}
 _BOOLS = {"is_buyer_maker", "best_match"}
@@ -112,7 +99,7 @@ def trade_rows(archive: ArchiveFile, channel: str, recv_ns: int) -> Iterator[pa.
 def kline_rows(archive: ArchiveFile, interval: str, recv_ns: int) -> Iterator[pa.Table]:
     """The rows of a file of klines, in the schema of `klines`. Raises as `trade_rows`."""
     for rows in _read(archive, _KLINE):
-        columns: dict[str, Any] = {name: rows.column(name) for name in _KLINE[:-1]}
+        columns: dict[str, Any] = {name: rows.column(name) for name in KLINE}
         columns["open_time"] = _milliseconds(columns["open_time"])
         columns["close_time"] = _milliseconds(columns["close_time"])
         yield kline_table(interval, columns, recv_ns, "archive")

@@ -64,7 +64,7 @@ def _batches(channel: str, entries: Sequence[Entry]) -> Iterator[Batch]:
             yield from _batches(channel, entries[middle:])
 
 
-_KLINE = (
+KLINE = (
     "open_time",
     "open",
     "high",
@@ -81,7 +81,7 @@ _KLINE = (
 
 
 def kline_table(interval: str, columns: dict[str, Any], recv_ns: int, source: str) -> pa.Table:
-    """Klines that are over, from columns named as `_KLINE`. Their event time is their end: REST says no other."""
+    """Klines that are over, from columns named as `KLINE`. Their event time is their end: REST says no other."""
     count = len(columns["open_time"])
     schema = TABLES["klines"].schema
     filled = {
@@ -107,7 +107,7 @@ def rest_klines(interval: str, body: bytes, recv_ns: int, before_ms: int) -> pa.
         rows = [row for row in msgspec.json.decode(body, type=list[list[Any]]) if row[6] < before_ms]
         columns: dict[str, Any] = {
             name: [float(row[at]) if isinstance(row[at], str) else row[at] for row in rows]
-            for at, name in enumerate(_KLINE)
+            for at, name in enumerate(KLINE)
         }
     except (msgspec.MsgspecError, IndexError, ValueError, TypeError) as error:
         raise BadAnswer(f"the exchange's answer holds no klines: {error}") from error

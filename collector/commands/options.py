@@ -69,6 +69,16 @@ def features_option(command: Command, default: str | None = "basic") -> Command:
     )(command)
 
 
+def model_option(command: Command) -> Command:
+    """--model: what forecasts at each row."""
+    return setting(
+        "--model",
+        default=None,
+        type=click.Path(path_type=Path),
+        help="model.npz of `python -m training train`; its forecasts become table `forecasts`",
+    )(command)
+
+
 def retention_options(command: Command) -> Command:
     """--retain-days and --disk-budget: what may be deleted."""
     command = setting(

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import msgspec
 
-from collector.commands.options import config_option, features_option, open_store, store_options
+from collector.commands.options import config_option, features_option, model_option, open_store, store_options
 from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
@@ -19,6 +19,7 @@ from collector.errors import ConfigurationError
 from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
 from collector.markets import exchange_symbol, is_futures
+from collector.model_file import ModelFile
 from collector.replay import Progress, Replay
 from collector.sources.capture import CaptureError
 from collector.store import StoreWriter
@@ -42,6 +43,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")
 @setting("--ref", default="best", type=click.Choice(["best", "mid"]), help="price that buckets are measured from")
 @partial(features_option, default=None)
+@model_option
 @setting("--sink-format", default="parquet", type=click.Choice(FILE_FORMATS), help="format of new files")
 @derived_options
 @store_options
@@ -56,6 +58,7 @@ def replay(
     interval: int,
     ref: str,
     features: str | None,
+    model: Path | None,
     sink_format: str,
     store: StoreSettings,
     as_json: bool,
@@ -65,11 +68,13 @@ def replay(
 
     A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
     and what is to be computed count. --features counts for all where it is given; where it is not, others get `basic`.
+    --model forecasts anew; without it there are no forecasts, whatever the capture was taken with.
     Replaying the same files into the same store again changes nothing.
     """
     symbols = tuple(one if "-" in one else exchange_symbol(one) for one in symbol)
     settings = derived_of(derived)
     chosen_features(features or "basic")
+    model_file = None if model is None else ModelFile(model)
     template = SessionStarted(
         exchange=exchange,
         symbol="",
@@ -101,8 +106,9 @@ def replay(
             click.echo(f"\r{progress.inputs:,} inputs, {seconds:,.0f} s of market time", nl=False, err=True)
 
     began = time.process_time()
+    replaying = Replay(template, symbols, emit, settings.session, features, model_file)
     try:
-        progress = Replay(template, symbols, emit, settings.session, features).run(files, show)
+        progress = replaying.run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:
@@ -110,6 +116,10 @@ def replay(
         raise ConfigurationError("--symbol", wanted, "is not in these captures")
     with_rows.flush()
     backend.close()
+    if replaying.other_models:
+        used = "no model" if model_file is None else f"model {model_file.fingerprint}"
+        others = ", ".join(sorted(replaying.other_models))
+        click.echo(f"replayed with {used}; captured with model {others}: forecasts are not those of the run", err=True)
     used_s = time.process_time() - began
     market_s = (progress.last_ns - (progress.first_ns or 0)) / 1e9
     if as_json:

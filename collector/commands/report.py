@@ -5,11 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from collector.audit.day import DayReport, day_report
 from collector.clock import SystemClock
 from collector.commands.options import (
     config_option,
@@ -21,6 +21,9 @@ from collector.commands.options import (
 )
 from collector.errors import ConfigurationError
 from storage_backends.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from collector.audit.day import DayReport
 
 _WORST = 5
 _FEW = 8
@@ -61,6 +64,8 @@ def report(
     as_json: bool,
 ) -> None:
     """Tells how much of a UTC day is covered, what is missing, and how good it was, for each market."""
+    from collector.audit.day import day_report
+
     backend = open_store(store)
     with store_errors(store):
         markets = select_markets(backend, exchange, symbol)

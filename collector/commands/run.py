@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from collector.clock import SystemClock
 from collector.commands.options import (
     check_wanted,
     config_option,
     features_option,
+    model_option,
     open_store,
     retention_options,
     store_options,
@@ -22,8 +25,11 @@ from collector.commands.stream_options import derived_options, stream_options, w
 from collector.config import FiniteRange, setting
 from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
+from collector.core.channels import stream_of
 from collector.errors import ConfigurationError
 from collector.logs import FORMATS, configure
+from collector.model_file import ModelFile
+from collector.printer import PrintedLog, Printer, lines_to
 from collector.serve.child import check_address
 from collector.settings import RunSettings
 from collector.shards import Shard
@@ -56,6 +62,7 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
     help="pace of depth diffs; none: the exchange's own",
 )
 @features_option
+@model_option
 @setting("--context-enabled/--no-context-enabled", default=True, help="let features of long bars start from klines")
 @setting("--context-tfs", default="1m,5m,15m,1h", help="intervals of those klines, with commas")
 @setting("--context-bootstrap-limit", default=300, type=click.IntRange(1, 1000), help="klines of each interval")
@@ -151,6 +158,7 @@ def run(
     ref: str,
     depth_speed: str,
     features: str,
+    model: Path | None,
     context_enabled: bool,
     context_tfs: str,
     context_bootstrap_limit: int,
@@ -196,7 +204,8 @@ def run(
     Every option can be set in the environment as COLLECTOR_<OPTION>, in .env, or in the file of --config; flags are
     strongest. SYMBOL, DB_BACKEND, LOG_LEVEL, FUTURES_WS, SPOT_WS, DEPTH_ENABLED, DEPTH_SPEED and TOPN work as they are.
     """
-    configure(log_level, log_format)
+    say, complain = Printer(lines_to(sys.stdout)), Printer(lines_to(sys.stderr))
+    configure(log_level, log_format, PrintedLog(complain))
     wanted = wanted_of(streams)
     channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
     settings = RunSettings(
@@ -208,7 +217,7 @@ def run(
         interval_s=interval,
         reference=ref,
         stale_after_s=stale_after,
-        features=_features(features, dry_run=dry_run),
+        features=_features(features, dry_run=dry_run and model is None),
         context_intervals=check_intervals(context_tfs) if context_enabled else (),
         context_limit=context_bootstrap_limit,
         store=replace(store, backend="none" if dry_run else store.backend, file_format=sink_format),
@@ -228,6 +237,7 @@ def run(
         record_buffer_size=record_buffer_size,
         webhook=webhook,
         http=http,
+        model=None if model is None else ModelFile(model),
         feed=FeedSettings(
             url_root=url_root,
             spot_ws=spot_ws,
@@ -247,6 +257,9 @@ def run(
         raise ConfigurationError("--webhook", "…", "must begin with http:// or https://")
     if http is not None:
         check_address(http)
+    if settings.model is not None:
+        streams_of = tuple(stream_of(channel) for channel in settings.streams)
+        settings.model.open(msgspec.structs.replace(settings.session(""), channels=streams_of))
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     if check:
         open_store(settings.store, must_exist=False).close()
@@ -258,7 +271,11 @@ def run(
         from collector.lean_pyarrow import without_pandas
 
         without_pandas()
-    asyncio.run(Pipeline(settings, SystemClock(), consumers=consumers).run())
+    try:
+        asyncio.run(Pipeline(settings, SystemClock(), say, consumers).run())
+    finally:
+        say.flush()
+        complain.flush()
 
 
 def _features(text: str, *, dry_run: bool) -> str:

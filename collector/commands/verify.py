@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from collector.audit.verify import MarketReport, verify_market
 from collector.commands.options import (
     config_option,
     market_options,
@@ -20,6 +20,9 @@ from collector.core.epochs import SECOND_NS
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
+
+if TYPE_CHECKING:
+    from collector.audit.verify import MarketReport
 
 _RUNS = 3
 
@@ -46,6 +49,8 @@ def verify(
     """
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
+    from collector.audit.verify import verify_market
+
     backend = open_store(store)
     with store_errors(store):
         markets = select_markets(backend, exchange, symbol)

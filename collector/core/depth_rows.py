@@ -41,6 +41,16 @@ class EpochRow(NamedTuple):
     asks: Buckets | None
     valid: bool
 
+    def fields(self) -> dict[str, Any]:
+        """The columns of its row of `depth` that tell of the market, as they are stored."""
+        fields: dict[str, Any] = {"best_bid": self.best_bid, "best_ask": self.best_ask, "price": None}
+        if self.best_bid is not None and self.best_ask is not None:
+            fields["price"] = (self.best_bid + self.best_ask) / 2
+        for side, buckets in (("bid", self.bids), ("ask", self.asks)):
+            fields[f"{side}_buckets"] = None if buckets is None else buckets.values
+            fields[f"{side}_coverage"] = None if buckets is None else np.float32(buckets.coverage)
+        return fields
+
     @property
     def bid_sum(self) -> float:
         """What the known buckets of the bids hold, in quote currency."""

@@ -8,6 +8,7 @@ the points beyond are left out: the book was not valid there anyway, and an even
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -39,7 +40,10 @@ _LISTS = ("bid_price", "bid_quantity", "ask_price", "ask_quantity")
 
 
 class BookGrid:
-    """Rows of table `books` until they are drained. `next_ns` is the point that comes next."""
+    """Rows of table `books` until they are drained. `next_ns` is the point that comes next.
+
+    `watcher` is shown each row as it is made: its time (ns), whether it is valid, and its columns.
+    """
 
     def __init__(self, grid_ms: int, depth: int, start_ns: int, stale_after_ns: float, tell: Tell) -> None:
         """
@@ -53,6 +57,7 @@ class BookGrid:
         self._depth = depth
         self._stale_after_ns = stale_after_ns
         self._tell = tell
+        self.watcher: Callable[[int, bool, dict[str, Any]], None] | None = None
         self.next_ns = (start_ns // self._step_ns + 1) * self._step_ns
         self._rows: list[tuple[Any, ...]] = []
         self._lists: list[tuple[Any, ...]] = []
@@ -88,8 +93,11 @@ class BookGrid:
         plain, lists = self._of_book
         valid = now.valid(at_ns, self._stale_after_ns)
         grid_ms = self._step_ns // _MS
-        self._rows.append((at_ns // _MS, *plain, self._depth, grid_ms, now.last_id, now.recv_ns, valid))
+        row = (at_ns // _MS, *plain, self._depth, grid_ms, now.last_id, now.recv_ns, valid)
+        self._rows.append(row)
         self._lists.append(lists)
+        if self.watcher is not None:
+            self.watcher(at_ns, valid, dict(zip(_PLAIN + _LISTS, row + lists, strict=True)))
 
 
 _NONE = np.empty(0, np.float64)

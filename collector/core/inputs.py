@@ -51,6 +51,8 @@ class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", k
     book_depth: int = 25
     features: str = "none"
     """Those that are computed, with commas."""
+    model: str | None = None
+    """The fingerprint of the model file whose forecasts are made."""
 
 
 class SessionStopped(msgspec.Struct, tag_field="event", tag="session_stopped"):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import msgspec
 
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
 from collector.core.buckets import Grid
-from collector.core.decode import DepthUpdate, Message, Undecodable, decode, decode_rest_trade, rest_rows
+from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
 from collector.core.derived import epoch_consumers, trades_stream
-from collector.core.entry import Entry
+from collector.core.entry import Entry, fetched_entries
 from collector.core.epochs import SECOND_NS, Epochs
 from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
+from collector.core.forecasts import Forecasts, RowModel
 from collector.core.gaps import Gap, GapLedger, Unfilled
 from collector.core.grid import BookGrid
 from collector.core.history import history_batch, history_detail
@@ -82,6 +86,7 @@ class Market:
         if session.book_grid_ms is not None:
             tell = self._records.tell
             self._grid = BookGrid(session.book_grid_ms, session.book_depth, start_ns, self._stale_after_ns, tell)
+        self._forecasts: Forecasts | None = None
         self._polls = Polls(self._records, self._ledger)
         self._set_due()
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
@@ -112,6 +117,13 @@ class Market:
         """Lets `consumer` compute rows from each epoch, from the one that runs on."""
         self._consumers.append(consumer)
         self._records.watcher = self._flow.add
+
+    def use_model(self, model: RowModel) -> None:
+        """Lets `model` forecast at each row of its table. Call it before the first input, with a model of its own."""
+        self._forecasts = Forecasts(model, self._records.tell)
+        self._records.event(self._now_ns, "model", detail=f"{model.fingerprint}, on rows of {model.table}")
+        if self._grid is not None and model.table == "books":
+            self._grid.watcher = partial(self._forecast, "books")
 
     @property
     def latest(self) -> EpochRow | None:
@@ -244,6 +256,8 @@ class Market:
         batches = self._records.drain() + self._depth_rows.drain()
         if self._grid is not None:
             batches += self._grid.drain()
+        if self._forecasts is not None:
+            batches += self._forecasts.drain()
         if self._ledger.rows:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
@@ -279,19 +293,11 @@ class Market:
             self.message(recv_ns, message, text)
 
     def _fetched(self, recv_ns: int, channel: str, body: msgspec.Raw) -> None:
-        tape = self._tapes[channel]
-        try:
-            rows = rest_rows(body)
-        except Undecodable as error:
-            self._records.quarantine(recv_ns, channel, None, str(error), bytes(body))
-            return
-        for row in rows:
-            try:
-                message = decode_rest_trade(channel, self.session.symbol, row)
-            except Undecodable as error:
-                self._records.quarantine(recv_ns, channel, None, str(error), bytes(row))
-            else:
-                tape.fetched(Entry(recv_ns, 0, message, bytes(row), "rest"))
+        entries, unreadable = fetched_entries(recv_ns, channel, self.session.symbol, body)
+        for text, error in unreadable:
+            self._records.quarantine(recv_ns, channel, None, error, text)
+        for entry in entries:
+            self._tapes[channel].fetched(entry)
 
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
@@ -348,6 +354,10 @@ class Market:
         now = self._standing()
         self._depth_rows.add(ended, now)
         self._last_epoch = ended[-1]
+        if self._forecasts is not None and self._forecasts.table == "depth" and self.latest is not None:
+            for epoch in ended:
+                at_ns = epoch * SECOND_NS
+                self._forecast("depth", at_ns, now.valid(at_ns, self._stale_after_ns), self.latest.fields())
         if self._consumers:
             self._consume(ended, now)
         self._ledger.touched.clear()
@@ -400,6 +410,18 @@ class Market:
             for consumer in self._consumers:
                 for batch in consumer.take(flow):
                     self._records.add(batch)
+                    if batch.table == "features" and self._forecasts is not None:
+                        fields = {name: column[0] for name, column in batch.columns.items()}  # type: ignore[index]
+                        self._forecast("features", epoch * SECOND_NS, flow.valid, fields)
+
+    def _forecast(self, table: str, at_ns: int, valid: bool, fields: dict[str, Any]) -> None:
+        """Shows a row to the model, if it reads that table. A gap of any stream may be in a row of features."""
+        if self._forecasts is None or self._forecasts.table != table:
+            return
+        in_gap = {*self._ledger.open_gaps, *self._ledger.touched.values()}
+        if table != "features":
+            in_gap &= {"depth"}
+        self._forecasts.take(at_ns, fields, sound=valid and not in_gap)
 
     def _event_ms(self) -> int | None:
         told = [self._depth.event_ms, *(one.position.event_ms for one in self._sequencers.values())]

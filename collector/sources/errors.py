@@ -5,6 +5,7 @@ CollectorError
 └── FeedError           the exchange cannot be reached or used as set; raised only while starting
     ├── UnreachableError    it does not answer now, which may pass
     └── SymbolError         a market that the exchange does not list (also a ValueError)
+        └── NotOursError        all wanted markets fall to other collectors
 RestError               one REST request failed; the caller may repeat it
 """
 
@@ -23,6 +24,10 @@ class UnreachableError(FeedError):
 
 class SymbolError(FeedError, ValueError):
     """A wanted market is not to be had."""
+
+
+class NotOursError(SymbolError):
+    """Of the markets of one exchange none falls to this collector."""
 
 
 class RestError(Exception):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from collector.sources.errors import SymbolError
+from collector.sources.errors import NotOursError, SymbolError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -125,11 +125,11 @@ def of_shard(exchange: str, markets: list[MarketInfo], shard: Shard) -> list[Mar
     """Those of the markets that this collector takes.
 
     Raises:
-        SymbolError: none of them.
+        NotOursError: none of them.
     """
     mine = [market for market in markets if shard.takes(exchange, market.symbol)]
     if not mine:
-        raise SymbolError(
+        raise NotOursError(
             f"--shard-index {shard.index} of --shard-count {shard.count}: none of {len(markets)} markets of {exchange} "
             "falls to this collector; name more markets, or lower --shard-count (SHARD_COUNT)"
         )

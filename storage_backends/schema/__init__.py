@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from storage_backends.errors import PermanentBackendError
 from storage_backends.schema.book import DIFFS, PARTIAL_DEPTH, POLLED_BOOKS, SNAPSHOTS
-from storage_backends.schema.derived import BOOKS, DEPTH, MULTITICK
+from storage_backends.schema.derived import BOOKS, DEPTH, FORECASTS, MULTITICK
 from storage_backends.schema.features import FEATURES
 from storage_backends.schema.quotes import BOOK_TICKER, FUNDING, LIQUIDATIONS, MARK_PRICE, OPEN_INTEREST
 from storage_backends.schema.records import CLOCK, EVENTS, GAPS, QUALITY
@@ -45,6 +45,7 @@ TABLES: Final[dict[str, Table]] = {
         BOOKS,
         MULTITICK,
         FEATURES,
+        FORECASTS,
         GAPS,
         CLOCK,
         EVENTS,

@@ -69,6 +69,28 @@ BOOKS = Table(
     prefer=(("valid", "descending"), ("recv_ns", "descending")),
 )
 
+FORECASTS = Table(
+    "forecasts",
+    pa.schema(
+        [
+            column(
+                "timestamp", INT, "ms, the time of the row that the model read last; it knew nothing received later"
+            ),
+            column("model", TEXT, "the first 16 digits of the SHA-256 of the model's file"),
+            column("target", TEXT, "the price column that is forecast"),
+            column("price", FLOAT, "quote currency, its value in that row"),
+            column("horizon_ms", LEVELS, "ms, how far ahead of timestamp"),
+            column("log_return_bp", LEVELS, "basis points of log-return from price, one a horizon"),
+            column("forecast_price", LEVELS, "quote currency, price times exp(log_return_bp / 10000)"),
+        ]
+    ),
+    key=("timestamp", "model", "target"),
+    time="timestamp",
+    time_unit="ms",
+    version=1,
+    description="what a trained model (`--model`) forecasts; no row while it has not seen enough since a gap",
+)
+
 MULTITICK = Table(
     "multitick",
     pa.schema(

@@ -43,6 +43,8 @@ KEYS = {
     "bars": ("open_time", "interval_ms"),
     "books": ("timestamp",),
     "multitick": ("epoch", "tick"),
+    "features": ("epoch",),
+    "forecasts": ("timestamp", "model", "target"),
 }
 
 FAULTS = (

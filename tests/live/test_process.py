@@ -18,7 +18,7 @@ from collector.audit.gaps import read_gaps
 from storage_backends.interface import Market
 from tests.live.harness import Process, Simulator, collector, live
 from tests.live.invariant import check_promise
-from tests.stores import open_local, rows
+from tests.stores import differing, open_local, rows
 
 MARKET = Market("binanceusdm", "BTCUSDT")
 
@@ -38,13 +38,16 @@ def restarts(
         assert time.monotonic() - began < 10, "a restart takes less than 10 s"
         time.sleep(chance.uniform(0, longest_s))
         process.kill()
-    process = live(simulator, data_dir, "--flush-interval", "1")
+    process = live(simulator, data_dir, "--flush-interval", "1", "--raw")
     processes.append(process)
     time.sleep(2)
     assert process.stop() == 0, process.output
     check_promise(simulator, data_dir, MARKET)
     report = json.loads(collector("verify", "--json", "--data-dir", data_dir, check=False).stdout)
     assert report["ok"], report
+    replayed = data_dir / "replayed"
+    collector("replay", *sorted((data_dir / "raw").rglob("*.zst")), "--data-dir", replayed)
+    assert differing(data_dir, replayed, MARKET) == {}
 
 
 def test_kill_9_at_20_random_moments_loses_nothing_committed(

@@ -37,6 +37,7 @@ COLUMNS = {
     "multitick": "epoch tick best_bid best_ask spread spread_pct bid_price bid_quantity bid_cum_quantity "
     "bid_cum_notional ask_price ask_quantity ask_cum_quantity ask_cum_notional imbalance depth_ratio bid_coverage "
     "ask_coverage num_levels ask_rounding recv_ns valid",
+    "forecasts": "timestamp model target price horizon_ms log_return_bp forecast_price",
     "gaps": "gap_id revision stream reason from_id to_id from_ns to_ns detected_ns healed healed_by",
     "clock": "time_ns sequence kind offset_ns round_trip_ns samples",
     "quality": "epoch ok grade reasons lag_p50_ms lag_p95_ms lag_p99_ms late_ms clock_offset_ms journal_lag_ms "
@@ -75,6 +76,6 @@ def test_a_bare_schema_has_no_documentation() -> None:
 
 
 def test_the_page_of_tables_is_up_to_date() -> None:
-    page = Path(__file__).parents[2] / "docs" / "tables.md"
-    made_by = "python -m storage_backends.describe > docs/tables.md"
+    page = Path(__file__).parents[2] / "SCHEMA.md"
+    made_by = "python -m storage_backends.describe > SCHEMA.md"
     assert page.read_text(encoding="utf-8") == describe(), f"make it anew: {made_by}"

@@ -118,7 +118,8 @@ def _memory_map(parts: Path, output: Path, features: tuple[str, ...], targets: t
     source.check("--features", names)
     source.check("--targets", chosen)
     columns = columns_of(names, chosen)
-    dataset = build(source.read(names, chosen), output / "memmap", columns, chosen, source.period_ns())
+    rows = source.read(names, chosen)
+    dataset = build(rows, output / "memmap", columns, chosen, source.period_ns(), source.settings)
     click.echo(
         f"{len(dataset):,} of {dataset.counts['rows_read']:,} rows in {len(dataset.segments):,} segments; train with: "
         f"python -m training train --dataset {dataset.folder} --targets {' '.join(chosen)}"

@@ -104,7 +104,7 @@ def open_source(
     source.check("--targets", targets)
     period_ns = source.period_ns() if period_ms is None else round(period_ms * 1e6)
     names = [column.name for column in columns]
-    return build(source.read(names, targets), folder, columns, targets, period_ns)
+    return build(source.read(names, targets), folder, columns, targets, period_ns, source.settings)
 
 
 def open_parquet(path: Path, time_column: str | None) -> ParquetSource:

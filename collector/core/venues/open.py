@@ -6,14 +6,22 @@ from collections.abc import Callable
 from typing import TypeAlias, cast
 
 from collector.core.decode import Message, decode
+from collector.core.forecasts import RowModel
 from collector.core.inputs import SessionStarted
 from collector.core.market import Market
 
 Decoder: TypeAlias = Callable[[str | bytes], Message]
 
 
-def open_market(start_ns: int, session: SessionStarted) -> Market:
-    """A market that speaks the session's protocol."""
+def open_market(start_ns: int, session: SessionStarted, model: RowModel | None = None) -> Market:
+    """A market that speaks the session's protocol; `model` is the one that the session names, for this market alone."""
+    market = _opened(start_ns, session)
+    if model is not None:
+        market.use_model(model)
+    return market
+
+
+def _opened(start_ns: int, session: SessionStarted) -> Market:
     if session.protocol == "bybit":
         from collector.core.venues.bybit import BybitMarket
 

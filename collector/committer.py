@@ -1,0 +1,189 @@
+"""What the markets gave, into the journal: rows and what each market remembers in one commit, refusals as gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from collector.core.batch import Batch
+from collector.core.features.across import Across
+from collector.core.inputs import Note, Refused
+from collector.errors import MachineFailed
+from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
+from storage_backends.interface import Market
+
+if TYPE_CHECKING:
+    from collector.clock import Clock
+    from collector.coverage_log import CoverageLog
+    from collector.hot_writer import HotWriter
+    from collector.journal.journal import Journal
+    from collector.observers import Observers
+    from collector.recorder import LiveMarket
+    from collector.venue import Venue
+
+log = logging.getLogger(__name__)
+
+Rows = list[tuple[Market, Batch]]
+
+
+class Committer:
+    """One for a run. `journal` is set before the first commit, and stays None when nothing is stored."""
+
+    def __init__(
+        self,
+        venues: Sequence[Venue],
+        clock: Clock,
+        observers: Observers,
+        coverage: CoverageLog,
+        hot: HotWriter | None,
+        across: Across | None,
+    ) -> None:
+        self.journal: Journal | None = None
+        self._venues = venues
+        self._clock = clock
+        self._observers = observers
+        self._coverage = coverage
+        self._hot = hot
+        self._across = across
+        self._kept = Kept()
+        self._refusals = Refusals()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._finished = False
+
+    @property
+    def refusing(self) -> bool:
+        """Whether rows were refused that are not yet a gap."""
+        return bool(self._refusals)
+
+    @property
+    def behind(self) -> bool:
+        """Whether anything waits in memory for a journal that took nothing."""
+        return bool(self._refusals or self._kept)
+
+    def begin(self) -> None:
+        """From the event loop, before the deliverer starts."""
+        self._loop = asyncio.get_running_loop()
+
+    async def commit(self, *, over_budget: bool = False) -> None:
+        """Puts every row since the last commit, and what each market remembers, into the journal at once.
+
+        `over_budget`: new rows are refused, for lack of room that we may use.
+
+        Raises:
+            MachineFailed: the disk failed.
+        """
+        drained_ns = self._clock.now_ns()
+        rows, states = self._take()
+        journal = self.journal
+        if journal is None:
+            return
+        from collector.journal.errors import DiskFull, JournalFailed, JournalFull
+
+        # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
+        unspoken = bool(self._refusals)
+        batches = self._kept.batches + rows
+        if over_budget:
+            batches = self._refuse(batches, "disk budget")
+            unspoken = True
+        try:
+            await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
+        except (JournalFull, DiskFull) as error:
+            if not unspoken:
+                log.error("new rows are refused, and will be a gap: %s", error)
+            self._kept.keep(self._refuse(batches, "journal full" if isinstance(error, JournalFull) else "disk full"))
+            return
+        except JournalFailed as error:
+            raise MachineFailed(str(error)) from error
+        self._kept.keep(())
+        for market, text in self._kept.take_left_out():
+            self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
+        self._observers.committed(drained_ns)
+        self._coverage.committed(batches, interrupted=unspoken)
+        if self._hot is not None:
+            self._hot.offer(batches)
+        if unspoken and not over_budget:
+            log.warning("rows are stored again; what was refused is a gap")
+            now_ns = self._clock.now_ns()
+            for market, refused in self._refusals.take():
+                self._live(market).apply(now_ns, refused)
+
+    async def finish(self) -> None:
+        """Commits the last rows of markets that take no more inputs."""
+        self._finished = True
+        await asyncio.sleep(0)  # for what the deliverer's thread has told until now
+        refused = self.refusing
+        await self.commit()
+        if refused or self.refusing:
+            # The first one made gaps of what was refused; they want to be stored too.
+            await self.commit()
+
+    def refused_by_backend(self, market: Market, batches: list[Batch]) -> None:
+        """What the backend will never have is a gap of the store. From the deliverer's thread."""
+        refusals = Refusals()
+        refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
+        taken = refusals.take()
+        running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)
+        if running and not self._finished and self._loop is not None:
+            for _, refused in taken:
+                self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+        else:
+            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
+
+    def _take(self) -> tuple[Rows, dict[Market, bytes]]:
+        """Every row since the last call, and what each market remembers."""
+        markets = [
+            (venue, Market(venue.exchange, symbol), live)
+            for venue in self._venues
+            for symbol, live in venue.markets.items()
+        ]
+        drained: list[tuple[Market, list[Batch]]] = []
+        states: dict[Market, bytes] = {}
+        for venue, market, live in markets:
+            batches = live.drain()
+            drained.append((market, batches))
+            states[market] = live.remembered
+            self._observers.drained(venue, market.symbol, batches)
+            self._coverage.reached(market, live.market.resume().positions)
+        return self._joined(drained), states
+
+    def _joined(self, drained: list[tuple[Market, list[Batch]]]) -> Rows:
+        """The rows, with what is computed across markets."""
+        if self._across is not None:
+            try:
+                return _across_markets(self._across, drained)
+            except Exception:  # a fault in a formula costs values, not rows
+                log.exception("nothing is computed across markets from here on")
+                self._across = None
+        return [(market, batch) for market, batches in drained for batch in batches]
+
+    def _refuse(self, batches: Rows, reason: str) -> Rows:
+        """Notes what is lost; gives what is kept all the same."""
+        self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
+        return [one for one in batches if one[1].table in KEPT]
+
+    def _live(self, market: Market) -> LiveMarket:
+        return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)
+
+    def _state_refused(self, market: Market, refused: Refused) -> None:
+        self._live(market).apply(self._clock.now_ns(), refused)
+
+    def _commit_refused(self, gaps: Rows) -> None:
+        """States gaps of a market that takes no more inputs."""
+        from collector.journal.errors import DiskFull, JournalFull
+
+        assert self.journal is not None
+        try:
+            self.journal.commit(gaps, {})
+        except (JournalFull, DiskFull) as error:
+            log.error("a gap of dead letters could not be stated; see `collector journal`: %s", error)
+
+
+def _across_markets(across: Across, drained: list[tuple[Market, list[Batch]]]) -> Rows:
+    for market, _ in drained:
+        across.join(market)
+    rows: Rows = []
+    for market, batches in drained:
+        rows += [(Market(*key), batch) for key, batch in across.take(market, batches)]
+    return rows + [(Market(*key), batch) for key, batch in across.settle()]

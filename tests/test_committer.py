@@ -1,0 +1,139 @@
+"""What goes into a commit, and that nobody who looks on can keep rows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from collector.committer import Committer
+from collector.core.features.across import Across
+from collector.core.inputs import Resume
+from collector.core.market import Market as Core
+from collector.coverage_log import CoverageLog
+from collector.journal.format import JOURNAL_FILE
+from collector.journal.journal import Journal
+from collector.observers import Observers
+from collector.watch import Watch
+from storage_backends.interface import Market
+from tests.settings import run_settings
+from tests.test_recorder import Bug, Feed, break_once
+
+MARKETS = {Market("binanceusdm", "AUSDT"), Market("binanceusdm", "BUSDT")}
+
+
+class Rig:
+    """Two markets, a journal, and everything that looks on."""
+
+    def __init__(self, folder: Path, across: Across | None = None) -> None:
+        self.feed = Feed()
+        settings = run_settings(folder)
+        venue: Any = SimpleNamespace(
+            exchange="binanceusdm", markets=self.feed.markets, recorder=self.feed.recorder, on_joined=None
+        )
+        self.observers = Observers(settings, self.feed.clock, [venue])
+        self.journal = Journal.open(folder / JOURNAL_FILE, max_bytes=1 << 30, clock=self.feed.clock)
+        coverage = CoverageLog([venue])
+        self.committer = Committer([venue], self.feed.clock, self.observers, coverage, None, across)
+        self.committer.journal = self.journal
+
+    def second(self) -> None:
+        for symbol in self.feed.markets:
+            self.feed.diff(symbol)
+
+    def rows(self, table: str) -> int:
+        return sum(group.rows for group in self.journal.groups() if group.table == table)
+
+    def states(self) -> dict[Market, Resume]:
+        return {market: msgspec.json.decode(body, type=Resume) for market, body in self.journal.states().items()}
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    rig = Rig(tmp_path)
+    yield rig
+    rig.journal.close()
+
+
+async def test_rows_and_states_are_committed_together(rig: Rig) -> None:
+    rig.second()
+    await rig.committer.commit()
+    assert rig.rows("diffs") == 2
+    assert rig.states().keys() == MARKETS
+
+
+async def test_a_fault_of_what_looks_on_costs_no_row_and_is_said_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise Bug
+
+    for name in ("received", "committed", "second"):
+        monkeypatch.setattr(Watch, name, broken)
+    for _ in range(3):
+        rig.second()
+        await rig.committer.commit()
+        await rig.observers.second(journal=rig.journal, deliverer=None, refusing=False)
+        rig.observers.epochs()
+    assert rig.rows("diffs") == 6
+    assert [record.getMessage() for record in caplog.records if "looks on" in record.getMessage()] == [
+        f"what looks on failed ({what}); collection goes on" for what in ("drained", "committed", "second")
+    ]
+
+
+async def test_a_fault_across_markets_costs_no_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(tmp_path, Across())
+    break_once(monkeypatch, Across, "settle")
+    for _ in range(2):
+        rig.second()
+        await rig.committer.commit()
+    assert rig.rows("diffs") == 4
+    rig.journal.close()
+
+
+async def test_the_state_is_that_of_the_rows_also_where_a_market_begins_anew_in_the_drain(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.second()
+    await rig.committer.commit()
+    before = rig.states()
+    rig.second()
+    with monkeypatch.context() as patched:
+        patched.setattr(Core, "drain", lambda _: (_ for _ in ()).throw(Bug()))
+        await rig.committer.commit()
+    assert rig.states() == before, "rows of the gap that the new session states are not committed yet"
+    await rig.committer.commit()
+    assert rig.rows("gaps") >= 2
+    assert all("depth" in state.positions for state in rig.states().values())
+
+
+async def test_a_message_is_kept_when_telling_of_it_fails(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    calls = []
+
+    def tell(recv_ns: int, message: Any) -> None:
+        calls.append(recv_ns)
+        raise Bug
+
+    rig.feed.markets["AUSDT"].on_message = tell
+    rig.second()
+    rig.second()
+    await rig.committer.commit()
+    assert rig.rows("diffs") == 4
+    assert len(calls) == 1
+
+
+async def test_what_the_budget_does_not_allow_is_a_gap_once_there_is_room(rig: Rig) -> None:
+    rig.second()
+    await rig.committer.commit(over_budget=True)
+    assert rig.committer.refusing
+    assert rig.rows("diffs") == 0
+    assert rig.states() == {}, "after a crash the old state makes the gap"
+    rig.second()
+    await rig.committer.finish()
+    assert not rig.committer.refusing
+    assert rig.rows("diffs") == 2
+    assert rig.rows("gaps") >= 2

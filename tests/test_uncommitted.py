@@ -1,0 +1,62 @@
+"""Which lines of a capture were never committed: those between the last commit and a kill."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from collector.core.inputs import CollectorInput, Note, Resume, SessionStarted, SessionStopped, Tick, encode_input
+from collector.sources.capture import COLLECTOR_STREAM, CaptureLine, merge_captures
+from collector.uncommitted import Uncommitted
+from tests.core.exchange import SECOND, START_NS
+
+KEY = ("binanceusdm", "AUSDT")
+
+
+def own(at_s: float, happened: CollectorInput) -> CaptureLine:
+    return CaptureLine(START_NS + round(at_s * SECOND), COLLECTOR_STREAM, encode_input(happened))
+
+
+def frame(at_s: float) -> CaptureLine:
+    return CaptureLine(START_NS + round(at_s * SECOND), "ausdt@depth", b"{}")
+
+
+def session(at_s: float, committed_s: float | None) -> CaptureLine:
+    resume = None if committed_s is None else Resume(last_ns=START_NS + round(committed_s * SECOND))
+    exchange, symbol = KEY
+    return own(at_s, SessionStarted(exchange=exchange, symbol=symbol, futures=True, channels=("depth",), resume=resume))
+
+
+def kept(folder: Path, *files: list[CaptureLine]) -> list[float]:
+    """Seconds of the lines that were committed."""
+    paths = []
+    for number, lines in enumerate(files):
+        path = folder / f"AUSDT_binanceusdm_20261120T000000_{number}"
+        texts = [
+            b"%d %b\n" % (line.recv_ns, msgspec.json.encode({"stream": line.stream, "data": msgspec.Raw(line.data)}))
+            for line in lines
+        ]
+        path.write_bytes(b"".join(texts))
+        paths.append(path)
+    uncommitted = Uncommitted(paths)
+    return [(line.recv_ns - START_NS) / SECOND for _, line in merge_captures(paths) if not uncommitted.has(KEY, line)]
+
+
+def test_lines_from_behind_the_last_commit_to_the_next_session(tmp_path: Path) -> None:
+    killed = [session(0, None), frame(0.5), own(1, Tick()), own(1, Note("covered", "")), frame(0.9), frame(1.5)]
+    assert kept(tmp_path, killed, [session(3, 1), frame(3.5)]) == [0, 0.5, 1, 1, 3, 3.5]
+
+
+def test_a_session_that_committed_nothing_is_passed_over_whole(tmp_path: Path) -> None:
+    killed = [session(0, None), own(1, Tick()), frame(1.5)]
+    again = [session(3, 1), frame(3.1), frame(3.2)]
+    assert kept(tmp_path, killed, again, [session(5, 1), own(6, Tick())]) == [0, 1, 5, 6]
+
+
+def test_nothing_is_passed_over_after_a_whole_end_nor_where_no_commit_is_of_that_time(tmp_path: Path) -> None:
+    whole = [session(0, None), own(1, Tick()), frame(1.5), own(2, SessionStopped("stopped"))]
+    assert kept(tmp_path, whole, [session(3, 2)]) == [0, 1, 1.5, 2, 3]
+    odd = [session(0, None), own(1, Tick()), frame(1.5), frame(1.6)]
+    assert kept(tmp_path, odd, [session(3, 1.5)]) == [0, 1, 1.5, 1.6, 3]
+    assert kept(tmp_path, odd) == [0, 1, 1.5, 1.6]
