@@ -64,7 +64,6 @@ class State(msgspec.Struct):
     frames: int
     markets: list[MarketState]
     clock_offset_ms: dict[str, float | None]
-    weight_used: dict[str, int | None]
     journal_bytes: int | None
     journal_max_bytes: int | None
     journal_lag: Histogram | None

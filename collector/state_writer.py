@@ -73,7 +73,6 @@ class StateWriter:
                 for symbol, live in venue.markets.items()
             ],
             clock_offset_ms={venue.exchange: _ms(venue.recorder.clock_offset_ns) for venue in self._venues},
-            weight_used={},
             journal_bytes=None if journal is None else journal.held_bytes,
             journal_max_bytes=None if journal is None else journal.max_bytes,
             journal_lag=None if journal is None else _histogram(self._watch.journal),

@@ -44,7 +44,6 @@ def state(now_ns: int, **changes: object) -> State:
         frames=10,
         markets=[market],
         clock_offset_ms={"binanceusdm": 1.0},
-        weight_used={},
         journal_bytes=1,
         journal_max_bytes=100,
         journal_lag=lag,
