@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import signal
@@ -13,7 +14,7 @@ import click
 
 from collector import __version__
 from collector.config import PREFIX, Setting, check_environment, load_environment_file
-from collector.errors import EXIT_USAGE, CollectorError
+from collector.errors import EXIT_USAGE, CollectorError, ConfigurationError
 
 COMMANDS = (
     "run",
@@ -49,6 +50,20 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"collector.commands.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            mend = f"did you mean {near[0]}?" if near else "`--help` lists the commands"
+            if name in ("train", "training", "export", "predict", "evaluate"):
+                mend = "models have a program of their own: `python -m training`, `./run.sh training`"
+            elif name in ("start", "collect", "stream", "record"):
+                mend = "did you mean run?"
+            raise ConfigurationError("command", name, f"is unknown; {mend}")
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in {"--help", "--version"}):

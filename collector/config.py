@@ -76,6 +76,9 @@ class Setting(click.Option):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("show_default", True)
         super().__init__(*args, **kwargs)
+        if isinstance(self.type, click.IntRange | click.FloatRange):
+            # click calls these an "integer range" and a "float range", in help and in errors.
+            self.type.name = "integer" if isinstance(self.type, click.IntRange) else "number"
         if self.name is not None and self.envvar is None:
             self.envvar = variables(self.name)
 
