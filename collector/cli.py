@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import importlib
 import os
 import signal
@@ -14,7 +15,7 @@ import click
 
 from collector import __version__
 from collector.config import PREFIX, Setting, check_environment, load_environment_file
-from collector.errors import EXIT_USAGE, CollectorError, ConfigurationError
+from collector.errors import EXIT_MACHINE, EXIT_USAGE, CollectorError, ConfigurationError
 
 COMMANDS = (
     "run",
@@ -37,6 +38,10 @@ COMMANDS = (
     "tui",
     "features",
 )
+
+
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+"""Failures of the disk or the machine that may reach us from anywhere, such as output into a file on a full disk."""
 
 
 class Commands(click.Group):
@@ -114,9 +119,18 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = _complain(str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe has seen enough. Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         code = 0
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        _say_no_more()
+        code = _complain(f"stopped: {error}", EXIT_MACHINE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

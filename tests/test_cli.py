@@ -167,6 +167,39 @@ def test_bad_input_is_one_line_and_exit_2(call: Call, tmp_path: Path, arguments:
     assert not (tmp_path / "data").exists() or not any((tmp_path / "data").rglob("*.parquet"))
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("symbol: BTC/USDT\nsymbol: ETH/USDT\n", ["key symbol", "twice"]),
+        ("symbol: {a: b}\n", ["--symbol", "a list of them"]),
+        ("symbol: 5\n", ["--symbol", "'5'", "BTC/USDT"]),
+        ("storage:\n\tbase_path: x\n", ["is not YAML", "line 2"]),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_meant(call: Call, tmp_path: Path, text: str, names: list[str]) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    code, _, err = call("run", "--check", "--config", "c.yaml")
+    assert code == 2
+    assert err.count("\n") == 1
+    for name in names:
+        assert name in err, err
+
+
+def test_a_file_knows_options_by_their_flags_too(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("record: true\nno-storage: true\n")
+    code, out, err = call("run", "--check", "--config", "c.yaml")
+    assert (code, out) == (0, "the settings are good\n"), err
+
+
+def test_output_that_finds_no_room_is_one_line_and_exit_3(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "collector", "features", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "No space left" in done.stderr
+
+
 def test_a_capture_of_something_else_is_named(call: Call, tmp_path: Path) -> None:
     (tmp_path / "btcusdt.gz").write_bytes(gzip.compress(b"ceci n'est pas une capture\n" * 10))
     code, _, err = call("replay", "btcusdt.gz")
