@@ -57,6 +57,8 @@ def test_a_run_answers_and_a_server_that_dies_is_nobodys_loss(
     url = f"http://127.0.0.1:{port}"
     state = get(url, "/state")
     assert state["markets"][0]["symbol"] == "BTCUSDT"
+    weight = state["rest_weight"]["binanceusdm"]
+    assert 0 < weight["used"] < weight["limit"]
     end = time.monotonic() + 30
     while get(url, "/trades/BTCUSDT?limit=5")["count"] < 5:
         assert time.monotonic() < end, "no trades"

@@ -84,6 +84,7 @@ function showProcess(state) {
     ["frames", state.frames.toLocaleString("en")],
     ["journal", state.journal_bytes === null ? "none" : `${(state.journal_bytes / 1e6).toFixed(1)} MB`],
     ["rows wait since", state.backend_lag_s === null ? "–" : `${state.backend_lag_s.toFixed(0)} s`],
+    ["REST weight", Object.values(state.rest_weight).map((one) => `${one.used} of ${one.limit}`).join(", ") || "–"],
     ["memory", state.memory_bytes === null ? "–" : `${(state.memory_bytes / 1e6).toFixed(0)} MB`],
   ]));
 }
