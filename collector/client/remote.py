@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Mode = Literal["local", "api", "remote"]
 
 _BOOK = ("snapshots", "diffs", "gaps", "events")
+_GAPS = ("gaps", "events", "diffs", "trades", "raw_trades")
+"""What a gap is counted by; see `audit.healing`."""
 
 
 class BinanceCollectorClient(Client):
@@ -139,6 +141,21 @@ class BinanceCollectorClient(Client):
         self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
     ) -> pa.Table:
         return self._ready((table,), symbol, exchange)._rows(table, symbol, exchange, limit, start_ns, end_ns)  # noqa: SLF001
+
+    def _gaps(
+        self,
+        symbol: str | None,
+        exchange: str | None,
+        limit: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        *,
+        healed: bool,
+    ) -> list[dict[str, Any]]:
+        if self._inner is None and symbol is None:
+            raise ValueError("mode 'remote' copies what it counts by: name a symbol")
+        inner = self._ready(_GAPS, symbol or "", exchange)
+        return inner._gaps(symbol, exchange, limit, start_ns, end_ns, healed=healed)  # noqa: SLF001
 
     def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
         inner = self._ready(("multitick",), symbol, exchange)

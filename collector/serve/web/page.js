@@ -189,8 +189,9 @@ function tradesOf(end) {
 
 async function poll() {
   const asked = market;
+  const since = Math.floor(Math.min(view.first ?? Infinity, Date.now() / 1000 - 86400));
   const [trades, gaps, features, bars, state] = await Promise.all(
-    [of("trades", { limit: 400 }), `gaps?symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}&limit=200`,
+    [of("trades", { limit: 400 }), `gaps?symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}&limit=200&start_time=${since}`,
       "latest/features", "latest/bars", "state"].map((path) => json(path).catch(() => null)));
   if (asked !== market) return;
   if (trades) keep(view.trades, trades.data, "agg_trade_id", 5 * TRADES);
