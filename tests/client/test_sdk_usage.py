@@ -34,7 +34,7 @@ def test_every_snippet(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     host, port = served(**with_key())
-    user = sshd.client(tmp_path / "data")._place().user
+    user = sshd.client(tmp_path / "data")._place().remote.user
     here = {
         "http://127.0.0.1:8000": f"http://{host}:{port}",
         "your key, if there is one": KEY,
@@ -49,10 +49,10 @@ def test_every_snippet(
         text = text.replace(said, meant)
     known: dict[str, Any] = {}
     snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 6
     for snippet in snippets:
         exec(compile(snippet, str(PAGE), "exec"), known)
-    for name in ("trades", "depth", "bars", "any_table", "window", "latest"):
+    for name in ("trades", "depth", "bars", "any_table", "window", "latest", "gaps"):
         assert len(known[name]) > 0, name
     assert known["book"]["bids"][0][0] < known["book"]["asks"][0][0]
     assert list((tmp_path / "copy" / "trades").rglob("part-*"))
