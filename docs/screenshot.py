@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from tests.live.harness import Process, Simulator  # noqa: E402
-from tests.live.test_page import free_port  # noqa: E402
+from tests.live.test_http import free_port  # noqa: E402
 from tests.serve.browser import browse  # noqa: E402
 
 _COLLECT_S = 60

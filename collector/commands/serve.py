@@ -15,6 +15,8 @@ from collector.commands.options import config_option, open_store, store_options
 from collector.config import FiniteRange, setting
 from storage_backends.settings import StoreSettings
 
+_NICE = 10  # beside a run, which must never wait for those who ask
+
 
 def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if not wanted:
@@ -56,6 +58,7 @@ def serve(
     Listens on this machine alone, unless keys are set. /docs describes every question.
     """
     if with_parent:
+        os.nice(_NICE)
         threading.Thread(target=_end_with_parent, daemon=True).start()
     from collector.serve.keys import read_keys
     from collector.serve.settings import ServeSettings
