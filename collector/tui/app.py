@@ -18,7 +18,7 @@ from collector.tui.source import Seen, Source
 _SECOND_S = 1.0
 _DEPTH_ROWS = 5
 _BAR = ("open", "high", "low", "close", "volume", "delta")
-_FEATURES_LEFT_OUT = frozenset({"exchange", "symbol", "epoch", "feature_set", "valid"})
+_FEATURES_LEFT_OUT = frozenset({"exchange", "symbol", "epoch", "feature_set", "num_features", "valid"})
 
 
 class CollectorView(App[None]):
@@ -28,8 +28,8 @@ class CollectorView(App[None]):
     CSS = """
     #head { height: 1; padding: 0 1; background: $panel; }
     #markets { width: 32; height: 1fr; }
-    #market { width: 1fr; padding: 0 1; }
-    #title { height: 1; }
+    #market { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    #title { height: auto; min-height: 1; }
     .section { height: auto; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -117,8 +117,8 @@ class CollectorView(App[None]):
             for name in ("title", "depth", "quality", "features", "bar"):
                 self.query_one(f"#{name}", Static).update("")
             return
-        # 80 columns: 32 for the list, 2 for the padding, 2 for a scroll bar.
-        width = max(30, self.size.width - 36)
+        # Of 80 columns: 32 for the list, 2 for the padding, 1 for a scroll bar.
+        width = max(30, self.size.width - 35)
         parts: dict[str, Text] = {
             "title": lines.title(market),
             "depth": lines.depth_bars(market, _DEPTH_ROWS, width),

@@ -60,9 +60,9 @@ def title(market: MarketState) -> Text:
     if bid is None or ask is None:
         text.append("no book", "yellow")
         return text
-    text.append(f"{decimal(bid)} / {decimal(ask)}  {(ask - bid) / ((ask + bid) / 2) * 1e4:.2f} bps")
+    text.append(f"{decimal(bid)} / {decimal(ask)} {(ask - bid) / ((ask + bid) / 2) * 1e4:.2f} bps")
     if not market.valid:
-        text.append("  NOT VALID", "bold red")
+        text.append(" NOT VALID", "bold red")
     return text
 
 
@@ -113,10 +113,15 @@ def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, wi
     for at, name in enumerate(names):
         value = row.get(name)
         shown = "-" if not isinstance(value, int | float) else f"{value:.6g}"
-        label = f"{name[: cell - len(shown) - 2]} {shown}"
+        label = f"{shortened(name, cell - len(shown) - 2)} {shown}"
         text.append(f"{label:<{cell}}" + ("\n" if at % columns == columns - 1 else ""))
     text.rstrip()
     return text
+
+
+def shortened(name: str, width: int) -> str:
+    """A name that fits, with its end: names that are alike differ there (`…_10s`, `…_30s`)."""
+    return name if len(name) <= width else f"{name[: max(0, width - 5)]}…{name[-4:]}"
 
 
 def bar(share: float, width: int) -> str:

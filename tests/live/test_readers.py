@@ -14,7 +14,7 @@ import pytest
 
 from collector.simulator.instruments import simulated
 from storage_backends.interface import Market
-from tests.live.harness import Process, Simulator, collector, live
+from tests.live.harness import Process, Simulator, collector
 from tests.live.invariant import check_promise
 from tests.live.test_http import free_port, get
 
@@ -38,8 +38,12 @@ def test_readers_cost_no_frame(
     simulator = simulate("--symbols", str(markets))
     port, data = free_port(), tmp_path / "data"
     named = [part for one in simulated("binanceusdm", markets) for part in ("--symbol", one.symbol)]
-    process = live(simulator, data, *named, "--flush-interval", "2", "--http", f"127.0.0.1:{port}")
+    process = Process(
+        "run", "--url-root", simulator.url, "--data-dir", str(data), *named,
+        "--flush-interval", "2", "--http", f"127.0.0.1:{port}",
+    )  # fmt: skip
     processes.append(process)
+    process.wait_for("epoch:")
     url = f"http://127.0.0.1:{port}"
     symbols = [one["symbol"] for one in get(url, "/state")["markets"]]
     assert len(symbols) == markets
