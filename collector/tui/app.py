@@ -18,7 +18,6 @@ from collector.tui.source import Seen, Source
 _SECOND_S = 1.0
 _DEPTH_ROWS = 5
 _BAR = ("open", "high", "low", "close", "volume", "delta")
-_FEATURES_LEFT_OUT = frozenset({"exchange", "symbol", "epoch", "feature_set", "num_features", "valid"})
 
 
 class CollectorView(App[None]):
@@ -126,7 +125,7 @@ class CollectorView(App[None]):
         }
         place = (market.exchange, market.symbol)
         features = seen.features.get(place)
-        names = [] if features is None else [name for name in features if name not in _FEATURES_LEFT_OUT]
+        names = lines.feature_names(features)
         parts["features"] = _section("features", lines.values(features, names, 2, width))
         bar = seen.bars.get(place)
         parts["bar"] = _section(f"bar {bar['interval']}" if bar else "bar", lines.values(bar, _BAR, 3, width))

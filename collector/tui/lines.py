@@ -10,6 +10,7 @@ from rich.text import Text
 from collector.live_state import FRESH_S, MarketState, State
 
 GRADE_STYLE: Final = {"ok": "green", "degraded": "yellow", "bad": "bold red"}
+_NO_FEATURES: Final = frozenset({"exchange", "symbol", "epoch", "feature_set", "num_features", "valid"})
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _UNITS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -102,6 +103,12 @@ def depth_bars(market: MarketState, rows: int, width: int) -> Text:
             text.append(f"{amount}\n")
     text.right_crop(1)
     return text
+
+
+def feature_names(row: Mapping[str, Any] | None) -> list[str]:
+    """The features of a row: those with a value first, since a row has columns for many that are not computed."""
+    names = [name for name in row or {} if name not in _NO_FEATURES]
+    return sorted(names, key=lambda name: (row or {})[name] is None)
 
 
 def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, width: int) -> Text:

@@ -203,7 +203,7 @@ async function poll() {
   const mine = (rows) => (rows ?? []).filter((row) => row.exchange === market.exchange && row.symbol === market.symbol);
   const [feature] = mine(features);
   if (feature) at("features").replaceChildren(table(Object.entries(feature)
-    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).map(([name, value]) => [name, short(value, 6)])));
+    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).sort(([, one], [, other]) => (one === null) - (other === null)).map(([name, value]) => [name, short(value, 6)])));
   const found = mine(bars);
   if (found.length) at("bars").replaceChildren(table(found.map((bar) => [bar.interval, `${short(bar.close)}  Δ ${short(bar.delta)}`])));
   if (state) showProcess(state);
