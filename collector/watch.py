@@ -7,6 +7,7 @@ asks for. It reads; nothing that is collected depends on it.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -44,6 +45,8 @@ COLUMNS: Final = (
 _STAMPS: Final = {"diffs": "event_time", "trades": "timestamp", "raw_trades": "timestamp"}
 """The exchange's stamp, in ms, by which the lag of a table's rows is told."""
 
+_OF_GAP: Final = ("stream", "reason", "revision")
+
 _SAMPLE: Final = 64
 """Messages of a table and second whose lag is looked at, evenly spread."""
 
@@ -79,6 +82,8 @@ class MarketWatch:
         self.had_book = False
         self.gaps: set[str] = set()
         """Streams of which a gap was stated since the last second."""
+        self.stated: dict[str, Counter[str]] = {}
+        """How many gaps were stated, by stream and reason; what is said of one afterwards counts no more."""
 
 
 class Watch:
@@ -117,6 +122,9 @@ class Watch:
         for batch in batches:
             if batch.table == "gaps":
                 market.gaps.update(_strings(batch, "stream"))
+                for stream, reason, revision in zip(*map(batch.columns.get, _OF_GAP), strict=True):
+                    if revision == 0:
+                        market.stated.setdefault(stream, Counter())[reason] += 1
             stamp = _STAMPS.get(batch.table)
             if stamp is None:
                 continue

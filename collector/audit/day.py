@@ -111,7 +111,7 @@ def day_report(backend: Backend, market: Market, date: dt.date, now_ns: int) -> 
 
     quality_s, reasons_s, lag, lags = _quality(backend, market, start_s, minutes)
     until_ns = min(end_ns, max(now_ns, start_ns))
-    gaps = _touching(read_remaining(backend, market), start_ns, until_ns)
+    gaps = _touching(read_remaining(backend, market, start_ns, until_ns), start_ns, until_ns)
     return DayReport(
         exchange=market.exchange,
         symbol=market.symbol,

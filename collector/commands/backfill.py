@@ -15,6 +15,7 @@ import msgspec
 
 from collector.backfill.plan import INTERVALS_MS
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, store_errors, store_options
 from collector.config import FiniteRange, setting
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
@@ -60,6 +61,7 @@ EXCHANGES = ("binance", "binanceusdm")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was done, one object a market")
+@logs_to_stderr
 @click.pass_context
 def backfill(
     context: click.Context,

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.retention import BUSY
@@ -27,6 +28,7 @@ from storage_backends.settings import StoreSettings
 @config_option
 @click.option("--dry-run", is_flag=True, help="say what would be done, and do nothing")
 @click.option("--json", "as_json", is_flag=True, help="what was done, as one object")
+@logs_to_stderr
 @click.pass_context
 def compact(
     context: click.Context,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import (
     check_folder,
     config_option,
@@ -76,6 +77,7 @@ _span = [
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="rows by market, as JSON")
+@logs_to_stderr
 def recompute(
     exchange: tuple[str, ...],
     symbol: tuple[str, ...],

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, features_option, model_option, open_store, store_options
 from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
@@ -50,6 +51,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
+@logs_to_stderr
 def replay(
     files: tuple[Path, ...],
     exchange: str,

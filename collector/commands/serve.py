@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import threading
 
 import click
 
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, store_options
 from collector.config import FiniteRange, setting
-from collector.errors import ConfigurationError
 from storage_backends.settings import StoreSettings
+
+_NICE = 10  # beside a run, which must never wait for those who ask
 
 
 def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -35,19 +36,6 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _check_free(host: str, port: int) -> None:
-    """Refuses a port that is taken, before uvicorn does so in its own words.
-
-    Raises:
-        ConfigurationError: nobody can listen there now.
-    """
-    try:
-        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
-    except OSError as error:
-        mend = f"cannot be listened on ({error.strerror}); choose another with --http-host and --http-port"
-        raise ConfigurationError("--http-port", f"{host}:{port}", mend) from error
-
-
 @click.command()
 @setting("--http-host", default="127.0.0.1", help="address to listen on; another than this machine's own needs a key")
 @setting("--http-port", default=8000, type=click.IntRange(0, 65535), help="port to listen on")
@@ -57,6 +45,7 @@ def _check_free(host: str, port: int) -> None:
 @config_option
 @click.option("--with-parent", is_flag=True, hidden=True, help="end when standard input does")
 @click.option("--new-key", is_flag=True, is_eager=True, expose_value=False, callback=_show_new_key, help="make a key")
+@logs_to_stderr
 def serve(
     http_host: str,
     http_port: int,
@@ -70,6 +59,7 @@ def serve(
     Listens on this machine alone, unless keys are set. /docs describes every question.
     """
     if with_parent:
+        os.nice(_NICE)
         threading.Thread(target=_end_with_parent, daemon=True).start()
     from collector.serve.keys import read_keys
     from collector.serve.settings import ServeSettings
@@ -78,10 +68,12 @@ def serve(
         store=store, host=http_host, port=http_port, keys=read_keys(api_key), requests_per_s=requests_per_s
     )
     from collector.serve.app import create_app
+    from collector.serve.server import listen
     from collector.serve.server import serve as run_server
 
-    _check_free(http_host, http_port)
     backend = open_store(store, must_exist=not with_parent)
+    listening = listen(settings)
     app = create_app(settings, backend, SystemClock())
-    click.echo(f"answering on http://{http_host}:{http_port}  (questions: /docs)")
-    run_server(app, settings)
+    name = f"[{http_host.strip('[]')}]" if ":" in http_host else http_host
+    click.echo(f"answering on http://{name}:{listening.getsockname()[1]}  (questions: /docs)")
+    run_server(app, settings, listening)

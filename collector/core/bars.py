@@ -141,8 +141,10 @@ class ExactTrades(NamedTuple):
 
     def where(self, chosen: Flags) -> ExactTrades:
         """Those that are chosen."""
-        if chosen.all():
-            return self
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
+    def take(self, chosen: slice | NDArray[np.intp]) -> ExactTrades:
+        """Those at these places, in that order."""
         return self._replace(
             time_ms=self.time_ms[chosen],
             price=self.price[chosen],
@@ -211,12 +213,17 @@ class BarSeries:
     def add(self, trades: ExactTrades) -> None:
         """Adds trades; counts those whose bar is closed already."""
         opens = _opens_of(trades.time_ms, self.interval)
-        for open_ms in np.unique(opens).tolist():
-            chosen = opens == open_ms
+        if (opens[1:] < opens[:-1]).any():
+            order = opens.argsort(kind="stable")
+            opens, trades = opens[order], trades.take(order)
+        starts = [0, *((opens[1:] != opens[:-1]).nonzero()[0] + 1).tolist()]
+        for start, stop in zip(starts, [*starts[1:], len(opens)], strict=True):
+            open_ms = int(opens[start])
             if open_ms < self.next_ms:
-                self._late += int(chosen.sum())
+                self._late += stop - start
             else:
-                self._bars.setdefault(open_ms, Bar()).add(trades.where(chosen))
+                whole = stop - start == len(opens)
+                self._bars.setdefault(open_ms, Bar()).add(trades if whole else trades.take(slice(start, stop)))
 
     def closed(self, until_ms: int, closed_ns: int) -> Iterator[tuple[Any, ...]]:
         """Rows of the bars that end at or before `until_ms`, in order."""

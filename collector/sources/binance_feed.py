@@ -102,7 +102,7 @@ class BinanceFeed:
         self._on_progress = on_progress
         self._sleep = sleep
         self._rng = rng or random.Random()
-        self._budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
+        self.budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
         # The spot has no open interest; one setting serves both exchanges.
         self._polls = [poll for poll in settings.polls if exchange != "binance" or poll.what == "book"]
         self._transport: Transport | None = None
@@ -150,9 +150,9 @@ class BinanceFeed:
         """
         from collector.sources.transport import Transport  # brings ccxt in
 
-        self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
+        self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self.budget)
         try:
-            found = await find_markets(self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng)
+            found = await find_markets(self._exchange, self._wanted, transport, self.budget, self._sleep, self._rng)
             self.markets = of_shard(self._exchange, found, self._settings.shard)
             if self._endpoints.ws:
                 await self._try_websocket(transport)
@@ -191,7 +191,7 @@ class BinanceFeed:
                     poll,
                     self._symbols,
                     transport.get_now,
-                    self._budget,
+                    self.budget,
                     poll.weight(self._exchange),
                     self._sink,
                     self._clock,
@@ -206,7 +206,7 @@ class BinanceFeed:
                     self._every(
                         self._settings.listing_interval_s,
                         "listing",
-                        lambda: follower.look(transport, self._budget, self._sleep, self._rng),
+                        lambda: follower.look(transport, self.budget, self._sleep, self._rng),
                         at_once=False,
                     )
                 )
@@ -215,7 +215,7 @@ class BinanceFeed:
                 healer = Healer(
                     self._exchange,
                     transport,
-                    self._budget,
+                    self.budget,
                     self._healing,
                     self._clock,
                     sleep=self._sleep,
@@ -277,11 +277,11 @@ class BinanceFeed:
         weight = weight_of(self._exchange, "depth", limit)
         anchored = 0.0 if anchor_interval_s is None else len(symbols) * weight * 60 / anchor_interval_s
         granted = LIMITS[self._exchange]
-        check_budget(self._exchange, self._polls, len(symbols), self._budget.allowance, granted, anchored)
+        check_budget(self._exchange, self._polls, len(symbols), self.budget.allowance, granted, anchored)
         self._anchors = Anchors(
             symbols,
             lambda symbol, levels: transport.get_now("depth", {"symbol": symbol, "limit": levels}),
-            self._budget,
+            self.budget,
             self._sink,
             self._clock,
             limit=limit,
