@@ -126,6 +126,15 @@ class Bar:
         self.quote.add(_dot(some.ticks, some.lots), some.tick_places + some.lot_places)
         self.trades += int(some.fills.sum())
 
+    @property
+    def sums(self) -> tuple[float, float, float, float, float]:
+        """Volume, quote volume, what takers bought and sold, and the difference of these; each correctly rounded."""
+        volume, delta = ExactSum(), ExactSum()
+        for total, sign in ((self.buy, 1), (self.sell, -1)):
+            volume.add(total.units, total.places)
+            delta.add(sign * total.units, total.places)
+        return float(volume), float(self.quote), float(self.buy), float(self.sell), float(delta)
+
 
 class ExactTrades(NamedTuple):
     """Trades with prices and quantities as integers too: `ticks` of 10**-`tick_places`, `lots` of 10**-`lot_places`."""
@@ -141,8 +150,10 @@ class ExactTrades(NamedTuple):
 
     def where(self, chosen: Flags) -> ExactTrades:
         """Those that are chosen."""
-        if chosen.all():
-            return self
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
+    def take(self, chosen: NDArray[np.intp]) -> ExactTrades:
+        """Those at these places, in that order."""
         return self._replace(
             time_ms=self.time_ms[chosen],
             price=self.price[chosen],
@@ -230,13 +241,8 @@ class BarSeries:
     def _row(self, bar: Bar, closed_ns: int) -> tuple[Any, ...]:
         empty = bar.open is None
         prices = (self._close,) * 4 if empty else (bar.open, bar.high, bar.low, bar.close)
-        volume, delta = ExactSum(), ExactSum()
-        for total, sign in ((bar.buy, 1), (bar.sell, -1)):
-            volume.add(total.units, total.places)
-            delta.add(sign * total.units, total.places)
-        sums = (float(volume), float(bar.quote), float(bar.buy), float(bar.sell), float(delta))
         flags = (bar.trades, empty, self._late, bar.complete, closed_ns)
-        return (self.next_ms, self.interval, self.name, *prices, *sums, *flags)
+        return (self.next_ms, self.interval, self.name, *prices, *bar.sums, *flags)
 
 
 class Bars:
