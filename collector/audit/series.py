@@ -14,6 +14,8 @@ from collector.core.ids import IdRanges
 from collector.times import show_ns
 
 _MS: Final = 1_000_000
+_CLOSED_NS: Final = 120 * SECOND_NS
+"""A live bar is closed at most so long after its end: half a minute of patience, and what clocks may differ by."""
 
 
 class Series:
@@ -50,7 +52,9 @@ class Series:
                 for length in np.unique(lengths).tolist():
                     own = lengths == length
                     times = columns["open_time"][own] * _MS
-                    self._walk(length, times, np.full(len(times), length * _MS), columns["recv_ns"][own])
+                    # One that was made afterwards stands where the live one would.
+                    written = np.minimum(columns["recv_ns"][own], times + length * _MS + _CLOSED_NS)
+                    self._walk(length, times, np.full(len(times), length * _MS), written)
             case "multitick":
                 ticks = columns["tick"]
                 for tick in np.unique(ticks).tolist():
@@ -79,7 +83,7 @@ class Series:
             self._hole(int(times[at]), int(times[at + 1]), int(most[at]), int(written[at]), int(written[at + 1]))
 
     def _hole(self, before: int, after: int, step: int, one_ns: int, other_ns: int) -> None:
-        from_ns, to_ns = min(one_ns, other_ns), max(one_ns, other_ns)
+        from_ns, to_ns = min(one_ns, other_ns, before), max(one_ns, other_ns)
         started = np.searchsorted(self._starts, (from_ns, to_ns), "left")
         if started[0] != started[1]:
             return

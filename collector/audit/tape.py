@@ -72,9 +72,9 @@ class TapeReader:
         self._last_ms = 0 if stats.last_ns is None else stats.last_ns // _MS
         self._counted = market.exchange in FUTURES  # elsewhere ids have holes that mean nothing
         self._gaps = IdRanges(
-            (gap.from_ns // _MS - _CLOCKS_MS, 2**62 if gap.to_ns is None else gap.to_ns // _MS + _CLOCKS_MS)
+            self._missing_ms(gap)
             for gap in gaps
-            if gap.stream == self.table
+            if gap.stream == self.table and not gap.healed and not _nothing_missing(gap)
         )
 
     def covers(self, open_ms: int, interval: int) -> bool:
@@ -99,6 +99,22 @@ class TapeReader:
         order = np.argsort(trades.timestamp_ms, kind="stable")
         return Tape(ExactColumns().of(trades), trades.recv_ns, order, trades.timestamp_ms[order], doubt)
 
+    def _missing_ms(self, gap: Gap) -> tuple[int, int]:
+        """The ms, by the exchange's clock, that a gap's trades lie in: between its neighbours, if these are stored."""
+        from_ms, to_ms = gap.from_ns // _MS, 2**62 if gap.to_ns is None else gap.to_ns // _MS
+        near = from_ms - _CLOCKS_MS, min(to_ms + _CLOCKS_MS, 2**62)
+        if not self._counted or gap.from_id is None or gap.to_id is None or gap.to_ns is None:
+            return near
+        found: dict[int, int] = {}
+        ident = _OWN[self.table][0]
+        names = (ident, "timestamp")
+        for rows in self._backend.scan(self.table, self._market, near[0] * _MS, near[1] * _MS, names):
+            columns = Columns(rows)
+            for wanted in (gap.from_id - 1, gap.to_id + 1):
+                for at in np.flatnonzero(columns[ident] == wanted).tolist():
+                    found[wanted] = int(columns["timestamp"][at])
+        return found.get(gap.from_id - 1, near[0]), found.get(gap.to_id + 1, near[1])
+
     def _scan(self, from_ms: int, to_ms: int) -> Iterator[pa.RecordBatch]:
         names = (*_SHARED, *_OWN[self.table])
         return self._backend.scan(self.table, self._market, from_ms * _MS, to_ms * _MS, names)
@@ -116,3 +132,7 @@ class TapeReader:
             kinds = rows.column("order_type").to_pylist()
             found["kept"] = np.array([kind in _IN_BARS for kind in kinds], np.bool_)
         return found
+
+
+def _nothing_missing(gap: Gap) -> bool:
+    return gap.from_id is not None and gap.to_id is not None and gap.to_id < gap.from_id
