@@ -7,8 +7,8 @@ the same: a quiet market is no reason to wait for ever. So inputs alone close a 
 A trade that comes later is in no bar: it is counted in the bar that is open then, and said in an event, once a bar.
 Empty bars repeat the last close. A bar is not `complete` when trades may be missing in it: a gap touched it, or it had
 begun before trades were connected. A bar that is open when a session ends is not written; the next session writes it as
-not complete. The stored trades still tell: `collector backfill bars` makes rows of them, `collector.bars.trades_to_ohlcv`
-a table.
+not complete. The stored trades still tell: `collector backfill bars` makes rows of them, and
+`collector.bars.trades_to_ohlcv` a table.
 
 Volumes are summed as integers, so they are exact, and the order of trades does not matter.
 """
