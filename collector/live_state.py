@@ -62,6 +62,7 @@ class MarketState(msgspec.Struct):
     lag_p95_ms: float | None
     lag_p99_ms: float | None
     lag: Histogram
+    book_lag: Histogram
 
 
 class State(msgspec.Struct):

@@ -113,6 +113,7 @@ class Observers:
             self._tasks.append(asyncio.create_task(serving, name="http"))
 
     def _attach(self, exchange: str, symbol: str, live: LiveMarket) -> None:
+        self.watch.attach(Market(exchange, symbol), live)
         if self._hub.wants(live.market.session.channels):
             live.on_message = partial(self._hub.message, market=Market(exchange, symbol))
 

@@ -116,6 +116,7 @@ class StateWriter:
             lag_p95_ms=lags[1],
             lag_p99_ms=lags[2],
             lag=_histogram(watched.socket),
+            book_lag=_histogram(watched.book),
         )
 
 

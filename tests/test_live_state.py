@@ -44,6 +44,7 @@ def state(now_ns: int, **changes: object) -> State:
         lag_p95_ms=2.0,
         lag_p99_ms=3.0,
         lag=lag,
+        book_lag=lag,
     )
     made = State(
         version="0",

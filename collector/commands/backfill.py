@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collector.backfill.run import BackfillSettings
     from storage_backends.interface import Backend
 
-KINDS = ("trades", "raw-trades", "klines", "funding")
+KINDS = ("trades", "raw-trades", "klines", "funding", "bars")
 EXCHANGES = ("binance", "binanceusdm")
 
 
@@ -80,12 +80,15 @@ def backfill(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """Fills the store between two times with what it lacks: KIND is trades, raw-trades, klines or funding.
+    """Fills the store between two times with what it lacks: KIND is trades, raw-trades, klines, funding or bars.
 
     Asks for nothing that is stored, holes inside are filled, and gaps that are filled are stated as healed. May be
     stopped or killed at any moment and run again, also beside a running collector. What cannot be had any more is said,
     and the exit code is 1 then: trades of futures reach back 48 hours by REST, older ones are in the exchange's daily
     files (--archive).
+
+    Bars are made of stored trades, nothing is fetched: those that are not complete, lack trades that came late, or that
+    no session wrote.
     """
     from collector.backfill.run import BackfillSettings
     from collector.lean_pyarrow import without_pandas
@@ -164,7 +167,11 @@ def _show(outcome: Outcome) -> None:
         f"{rows:,} {source}" for rows, source in ((outcome.archive, "from archives"), (outcome.rest, "by REST")) if rows
     ]
     line = f"{outcome.exchange} {outcome.symbol} {outcome.table}: {', '.join(came) or 'nothing new'}"
-    line += f"; {outcome.known:,} were there before; {outcome.requests} requests"
+    if outcome.table == "bars":
+        line = f"{outcome.exchange} {outcome.symbol} bars: {outcome.made:,} made of stored trades"
+        line += f"; {outcome.known:,} had them all"
+    else:
+        line += f"; {outcome.known:,} were there before; {outcome.requests} requests"
     line += f"; {outcome.healed} gaps healed" if outcome.healed else ""
     click.echo(line)
     if outcome.unreadable:

@@ -69,8 +69,9 @@ def replay(
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
-    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
-    and what is to be computed count. --features counts for all where it is given; where it is not, others get `basic`.
+    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
+    --ref count, and what is computed of them is what is named here. --bars, --tick-sizes, --book-grid and --features
+    count for all where they are given; without --features, others get `basic`.
     --model forecasts anew; without it there are no forecasts, whatever the capture was taken with.
     Replaying the same files into the same store again changes nothing.
     """
@@ -109,7 +110,7 @@ def replay(
             click.echo(f"\r{progress.inputs:,} inputs, {seconds:,.0f} s of market time", nl=False, err=True)
 
     began = time.process_time()
-    replaying = Replay(template, symbols, emit, settings.session, features, model_file)
+    replaying = Replay(template, symbols, emit, settings.session, features, model_file, settings.added_to)
     try:
         progress = replaying.run(files, show)
     except CaptureError as error:

@@ -97,6 +97,11 @@ def _print(one: DayReport, *, in_full: bool) -> None:
             f"  lag       p50 {one.lag.median_p50_ms:.1f} ms, p99 {one.lag.median_p99_ms:.1f} ms (medians of a "
             f"minute), worst p99 {one.lag.worst_p99_ms:.0f} ms"
         )
+    for stage, ms in one.stages.items():
+        click.echo(
+            f"  {f'→ {stage}':<9} median {ms.median_ms:,.0f} ms, p99 {ms.p99_ms:,.0f} ms, worst {ms.worst_ms:,.0f} ms "
+            "(from receipt, oldest row of a second)"
+        )
     clock = one.clock
     if clock.measured:
         steps = f"; {clock.steps} steps of our clock" if clock.steps else ""

@@ -91,6 +91,11 @@ def _of_markets(state: State) -> Iterator[Metric]:
     lags = HistogramMetricFamily(
         "collector_socket_latency_seconds", "exchange's stamp to receipt, sampled", labels=_MARKET
     )
+    book = HistogramMetricFamily(
+        "collector_book_latency_seconds",
+        "receipt until the book holds it, oldest of the depth messages that reach it together",
+        labels=_MARKET,
+    )
     for market in state.markets:
         labels = [market.exchange, market.symbol]
         quality.add_metric(labels, GRADES[market.grade])
@@ -107,7 +112,8 @@ def _of_markets(state: State) -> Iterator[Metric]:
         for kind, count in market.counts.items():
             events.add_metric([*labels, kind], count)
         _add(lags, labels, market.lag)
-    yield from (quality, reasons, epochs, valid, gaps, stated, down, events, lags)
+        _add(book, labels, market.book_lag)
+    yield from (quality, reasons, epochs, valid, gaps, stated, down, events, lags, book)
 
 
 def _gauge(name: str, what: str, value: float | None) -> Metric:

@@ -139,6 +139,7 @@ def test_live_state_readiness_and_metrics(ask: Ask, clock: ManualClock, tmp_path
     )
     assert 'collector_quality{exchange="binanceusdm",symbol="BTCUSDT"} 0.0' in text
     assert 'collector_socket_latency_seconds_bucket{exchange="binanceusdm",le="+Inf",symbol="BTCUSDT"} 1.0' in text
+    assert 'collector_book_latency_seconds_bucket{exchange="binanceusdm",le="+Inf",symbol="BTCUSDT"} 1.0' in text
     write_state(tmp_path, state(clock.now_ns(), backend_away_since_ns=clock.now_ns()))
     assert ask("/ready", data_dir=tmp_path).status_code == 503
     clock.advance(60)
