@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +27,11 @@ class Change(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Book:
     """Both sides after update `last_id`. Bids from `bid_floor` up and asks up to `ask_ceiling` are all known;
-    beyond, only levels that changed since the anchor are."""
+    beyond, only levels that changed since the anchor are.
+
+    Attributes:
+        best_bid, best_ask: highest bid and lowest ask in price units; None when the side is empty.
+    """
 
     bids: Side
     asks: Side
@@ -36,6 +40,13 @@ class Book:
     last_id: int
     price_places: int
     quantity_places: int
+    best_bid: int | None = field(init=False)
+    best_ask: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        bids, asks = self.bids.near(1).price, self.asks.near(1).price
+        object.__setattr__(self, "best_bid", int(bids[-1]) if len(bids) else None)
+        object.__setattr__(self, "best_ask", int(asks[0]) if len(asks) else None)
 
     def apply(self, change: Change, last_id: int) -> Book:
         """The book after `change`, whose last update is `last_id`."""
@@ -72,18 +83,6 @@ class Book:
         return (self.bid_floor == WHOLE_FLOOR or (bid is not None and bid >= self.bid_floor)) and (
             self.ask_ceiling == WHOLE_CEILING or (ask is not None and ask <= self.ask_ceiling)
         )
-
-    @property
-    def best_bid(self) -> int | None:
-        """Highest bid in price units; None when the side is empty."""
-        price = self.bids.near(1).price
-        return int(price[-1]) if len(price) else None
-
-    @property
-    def best_ask(self) -> int | None:
-        """Lowest ask in price units; None when the side is empty."""
-        price = self.asks.near(1).price
-        return int(price[0]) if len(price) else None
 
     def widened(self, anchor: Book) -> Book:
         """This book plus the anchor's levels beyond what was known here, for two books at the same update.
