@@ -18,7 +18,7 @@ from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
     from collector.clock import Clock
-    from collector.journal.deliverer import Deliverer
+    from collector.journal.deliverer import Deliverer, DeliveryCounts
     from collector.journal.journal import Journal
     from collector.settings import RunSettings
 
@@ -94,7 +94,8 @@ class Delivery:
         from collector.journal.errors import JournalError
         from storage_backends.errors import BackendError
 
-        deadline_ns = self._clock.now_ns() + round(_DRAIN_S * SECOND_NS)
+        began_ns = self._clock.now_ns()
+        deadline_ns = began_ns + round(_DRAIN_S * SECOND_NS)
         try:
             done = await asyncio.to_thread(self.deliverer.drain, deadline_ns)
         except (BackendError, JournalError) as error:
@@ -103,15 +104,22 @@ class Delivery:
             return f"stopped; everything is stored in {self._place}"
         rows = sum(group.rows for group in self.journal.groups())
         rows += sum(plan.rows for plan in self.journal.open_plans())
-        return (
-            f"stopped; the backend is away, so {rows:,} rows stay in {self.journal.path} "
-            f"and are delivered at the next start (last error: {self.deliverer.counts.last_error})"
-        )
+        why = _why_not_all(self.deliverer.counts, began_ns)
+        return f"stopped; {rows:,} rows stay in {self.journal.path} and are delivered at the next start: {why}"
 
     def close(self) -> None:
         """Gives files and connections back."""
         self.journal.close()
         self.backend.close()
+
+
+def _why_not_all(counts: DeliveryCounts, began_ns: int) -> str:
+    """Why a drain that began at `began_ns` left rows behind."""
+    if counts.away_since_ns is not None:
+        return f"the backend is away (last error: {counts.last_error})"
+    if counts.last_error_ns is not None and counts.last_error_ns >= began_ns:
+        return f"not all of them were taken (last error: {counts.last_error})"
+    return f"the backend took rows until the end, but not all of them within {_DRAIN_S:.0f} s"
 
 
 def _open_backend(settings: RunSettings) -> Backend:

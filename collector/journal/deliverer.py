@@ -81,6 +81,8 @@ class _Attempt:
     plan: Plan
     failures: int = 0
     due_ns: int = 0
+    alone: bool = False
+    """Something that nobody foresaw came of a write of several; which of them it was shows when each goes by itself."""
 
 
 def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
@@ -232,7 +234,9 @@ class Deliverer:
             plan = attempt.plan
             rows, size = rows + plan.rows, size + plan.bytes
             full = rows > self._backend.rows_at_once or size > _BYTES_AT_ONCE
-            if group and (full or (plan.table == "gaps") != (group[-1].plan.table == "gaps")):
+            if group and (
+                full or attempt.alone or group[-1].alone or (plan.table == "gaps") != (group[-1].plan.table == "gaps")
+            ):
                 yield group
                 group, rows, size = [], plan.rows, plan.bytes
             group.append(attempt)
@@ -241,7 +245,7 @@ class Deliverer:
 
     def _write(self, attempts: list[_Attempt]) -> list[Plan]:
         """The plans that the backend has now. The others were refused or wait for their next turn."""
-        loaded = [(attempt, rows) for attempt in attempts if (rows := self._load(attempt)) is not None]
+        loaded = self._load(attempts)
         if not loaded:
             return []
         writes = [
@@ -256,6 +260,8 @@ class Deliverer:
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
             outcomes = [error] * len(loaded)
+            for attempt, _ in loaded:
+                attempt.alone = True
         written = []
         known: Exception | None = None
         for (attempt, _), outcome in zip(loaded, outcomes, strict=True):
@@ -272,7 +278,32 @@ class Deliverer:
                 known = outcome
         return written
 
-    def _load(self, attempt: _Attempt) -> pa.Table | None:
+    def _load(self, attempts: Sequence[_Attempt]) -> list[tuple[_Attempt, pa.Table]]:
+        """The rows of each plan, but of those that turned out to be damaged or not of the table, and were refused.
+
+        Several plans are small ones, of many markets: those of a table are converted together.
+        """
+        found: dict[int, pa.Table | None] = {}
+        by_table: dict[str, list[_Attempt]] = {}
+        for attempt in attempts:
+            by_table.setdefault(attempt.plan.table, []).append(attempt)
+        for some in by_table.values():
+            found |= self._load_together(some) or {attempt.plan.id: self._load_one(attempt) for attempt in some}
+        return [(attempt, rows) for attempt in attempts if (rows := found[attempt.plan.id]) is not None]
+
+    def _load_together(self, attempts: Sequence[_Attempt]) -> dict[int, pa.Table]:
+        """The rows of plans of one table, by the plan's id; nothing when one of them is faulty."""
+        from collector.journal.arrow import to_arrow_each
+
+        if len(attempts) == 1:
+            return {}
+        try:
+            tables = to_arrow_each([list(self._journal.load(attempt.plan)) for attempt in attempts])
+        except (DamagedBatchError, ValueError):
+            return {}
+        return {attempt.plan.id: rows for attempt, rows in zip(attempts, tables, strict=True)}
+
+    def _load_one(self, attempt: _Attempt) -> pa.Table | None:
         """The plan's rows; None when they turned out to be damaged or not of the table, and were refused."""
         from collector.journal.arrow import to_arrow
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from tests.journal.rows import BTC, ETH, START_NS, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -407,6 +409,31 @@ def test_a_backend_that_joins_writes_gets_them_together(bench: Bench, monkeypatc
     bench.clock.advance(300)
     assert bench.deliverer.step() == 5
     assert calls == [["M0 4", "M1 4"], ["M2 4", "M3 4"], ["M4 4"]]
+
+
+def test_what_nobody_foresaw_holds_up_only_the_write_that_it_is_of(bench: Bench) -> None:
+    bench.backend.rows_at_once = 1000
+    markets = [Market("binance", f"M{number}") for number in range(20)]
+    bench.backend.trouble = only(markets[7], ModuleNotFoundError("No module named 'pandas'"))
+    bench.journal.commit([(market, numbered(1)) for market in markets], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 0, "one request, and nobody knows what of it was stored"
+    bench.run_for(10)
+    assert [plan.market for plan in bench.journal.open_plans()] == [markets[7]]
+    assert bench.deliverer.counts.refused_rows == 0
+    assert "pandas" in str(bench.deliverer.counts.last_error)
+
+
+def test_damage_in_one_of_many_writes_that_are_loaded_together(bench: Bench, path: Path) -> None:
+    bench.backend.rows_at_once = 1000
+    markets = [Market("binance", f"M{number}") for number in range(5)]
+    bench.journal.commit([(market, numbered(number, 3)) for number, market in enumerate(markets)], {})
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE body SET body = x'00' WHERE id = 3")
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 5
+    assert [bench.backend.ids(market) for market in markets] == [[0, 1, 2], [1, 2, 3], [], [3, 4, 5], [4, 5, 6]]
+    assert [letter[2] for letter in bench.journal.dead_letters()] == [markets[2]]
 
 
 def test_a_request_that_fails_is_one_failure_however_many_writes_were_in_it(bench: Bench) -> None:
