@@ -8,8 +8,8 @@ size, the time from `run.sh` to the first row of each market, memory, CPU, and t
 exchange's event time to its receive stamp. Then the container is stopped, which must exit 0 within 30 s, and started
 again, which must go on: the only gaps are those of the time between. Into Bigtable, rows must be no older than some
 seconds when they are there, and all of them there when it has stopped; files are written each five minutes, and a
-quarter of a CPU may not write the last ones within the time of a stop: they wait in the journal. The lag is told, not judged: the limits of the
-container hold for it alone, and a busy machine lets it wait as well.
+quarter of a CPU may not write the last ones within the time of a stop: they wait in the journal. The lag is told, not
+judged: the limits of the container hold for it alone, and a busy machine lets it wait as well.
 
 Without a Docker engine one is made with `local_docker.sh`, as root on Debian, and removed again unless
 `--docker-folder` says where to keep it. `--backend bigtable` writes to Google's emulator, which is started for it.
@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from markets import CPU_SHARE, Child, stored
 
 from collector.simulator.instruments import simulated
-from storage_backends.interface import Backend
+from storage_backends.interface import Backend, Market
 from storage_backends.open import open_store
 from storage_backends.settings import StoreSettings
 
@@ -186,7 +186,7 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
         time.sleep(max(0.0, began_s + seconds - time.monotonic()))
         cpu_percent = 100 * (container.cpu_s() - cpu_s) / (time.monotonic() - began_s)
         ended_ns, peak_mb = time.time_ns(), container.peak_mb()
-        behind_s = _behind_s(_open(backend, folder)) if backend == "bigtable" else None
+        behind_s = _behind_s(_open(backend, folder), markets) if backend == "bigtable" else None
         inspected = json.loads(docker("inspect", NAME))[0]
         # The same image again, whatever became of the source meanwhile.
         os.environ["DEPTH_COLLECTOR_IMAGE"] = inspected["Config"]["Image"]
@@ -237,7 +237,7 @@ def _open(backend: str, folder: Path) -> Backend:
     )
 
 
-def _behind_s(store: Backend) -> float:
+def _behind_s(store: Backend, markets: int) -> float:
     """Age of the newest row of `depth` that the store has, in the market where it is oldest.
 
     Rows come each second, so it is about two when delivery keeps up.
@@ -245,8 +245,11 @@ def _behind_s(store: Backend) -> float:
     from storage_backends.bigtable.backend import BigtableBackend
 
     assert isinstance(store, BigtableBackend)
-    newest = [store.latest("depth", market, 1, ["epoch"])["epoch"][0].as_py() for market in store.markets("depth")]
-    return time.time() - min(newest)
+    ages_s = []
+    for one in simulated("binanceusdm", markets):
+        newest = store.latest("depth", Market("binanceusdm", one.symbol), 1, ["epoch"])
+        ages_s.append(time.time() - newest["epoch"][0].as_py())
+    return max(ages_s)
 
 
 def _reasons(store: Backend) -> dict[str, int]:

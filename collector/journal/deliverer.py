@@ -252,31 +252,62 @@ class Deliverer:
             Write(attempt.plan.table, attempt.plan.market, rows, attempt.plan.writer, attempt.plan.content_hash)
             for attempt, rows in loaded
         ]
+        tried = [(attempt, write) for (attempt, _), write in zip(loaded, writes, strict=True)]
+        written, refused = self._try(tried)
+        if not refused:
+            return written
+        # Lost permissions are no fault of the rows, also where they come back between a write and a look at the
+        # backend: rows are refused if they were when it was well before, and is well still.
+        if self._well():
+            for attempt, write, _ in refused:
+                stored, refused_again = self._try([(attempt, write)])
+                written += stored
+                for _, _, error in refused_again:
+                    if self._well():
+                        self._refuse(attempt, error)
+                    else:
+                        self._postpone(attempt, error)
+        else:
+            self._postpone_all([(attempt, error) for attempt, _, error in refused])
+        return written
+
+    def _try(
+        self, tried: Sequence[tuple[_Attempt, Write]]
+    ) -> tuple[list[Plan], list[tuple[_Attempt, Write, PermanentBackendError]]]:
+        """The plans that the backend has now, and what it will never take, as it says; the others are dealt with."""
         outcomes: Sequence[Exception | None]
         try:
-            outcomes = self._backend.write_many(writes)
+            outcomes = self._backend.write_many([write for _, write in tried])
         except StorageFailed as error:
             self._note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
-            outcomes = [error] * len(loaded)
-            for attempt, _ in loaded:
+            outcomes = [error] * len(tried)
+            for attempt, _ in tried:
                 attempt.alone = True
-        written = []
-        known: Exception | None = None
-        for (attempt, _), outcome in zip(loaded, outcomes, strict=True):
+        written, refused, failed = [], [], []
+        for (attempt, write), outcome in zip(tried, outcomes, strict=True):
             if outcome is None:
                 self._succeeded()
                 written.append(attempt.plan)
             elif isinstance(outcome, PartialWriteError):
                 self._refuse_partly(attempt, outcome)
             elif isinstance(outcome, PermanentBackendError):
-                self._refuse_if_alone(attempt, outcome)
+                refused.append((attempt, write, outcome))
             else:
-                # One request that failed is one failure, however many plans were in it.
-                self._postpone(attempt, outcome, counts=outcome is not known)
-                known = outcome
-        return written
+                failed.append((attempt, outcome))
+        self._postpone_all(failed)
+        return written, refused
+
+    def _well(self) -> bool:
+        """Whether the backend takes rows at all."""
+        try:
+            self._backend.check()
+        except StorageFailed:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the backend is not well
+            return False
+        return True
 
     def _load(self, attempts: Sequence[_Attempt]) -> list[tuple[_Attempt, pa.Table]]:
         """The rows of each plan, but of those that turned out to be damaged or not of the table, and were refused.
@@ -321,17 +352,6 @@ class Deliverer:
         except DamagedBatchError:
             return []
 
-    def _refuse_if_alone(self, attempt: _Attempt, error: PermanentBackendError) -> None:
-        """Refuses the rows only if the backend takes others: lost permissions are no fault of theirs."""
-        try:
-            self._backend.check()
-        except StorageFailed:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, the backend is not well
-            self._postpone(attempt, error)
-        else:
-            self._refuse(attempt, error)
-
     def _refuse_partly(self, attempt: _Attempt, error: PartialWriteError) -> None:
         """Refuses the batches that hold rows which the backend will not have; the others are written once more."""
         ids: list[int] = []
@@ -366,6 +386,13 @@ class Deliverer:
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
             self._on_refused(plan.market, lost)
+
+    def _postpone_all(self, failed: Sequence[tuple[_Attempt, Exception]]) -> None:
+        """One request that failed is one failure, however many plans were in it."""
+        known: Exception | None = None
+        for attempt, error in failed:
+            self._postpone(attempt, error, counts=error is not known)
+            known = error
 
     def _postpone(self, attempt: _Attempt, error: Exception, *, counts: bool = True) -> None:
         attempt.failures += 1

@@ -250,6 +250,41 @@ def test_lost_permissions_are_not_the_rows_fault(bench: Bench) -> None:
     assert bench.backend.ids(BTC) + bench.backend.ids(ETH) == [1, 2]
 
 
+def test_permissions_that_come_back_while_rows_are_judged(bench: Bench) -> None:
+    def check() -> None:
+        bench.backend.trouble = lambda market, ids: None
+
+    bench.backend.trouble = always(PermanentBackendError("no permission"))
+    bench.backend.check = check  # type: ignore[method-assign]
+    bench.journal.commit([(BTC, numbered(1)), (ETH, numbered(2))], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 2
+    assert bench.backend.ids(BTC) + bench.backend.ids(ETH) == [1, 2]
+    assert bench.deliverer.counts.refused_rows == 0
+    assert bench.events == []
+
+
+@pytest.mark.parametrize("lost_at", [1, 2])
+def test_permissions_that_are_lost_while_rows_are_judged(bench: Bench, lost_at: int) -> None:
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == lost_at:
+            raise PermanentBackendError("no permission")
+
+    bench.backend.trouble = always(PermanentBackendError("no permission"))
+    bench.backend.check = check  # type: ignore[method-assign]
+    bench.journal.commit([(BTC, numbered(1))], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 0
+    assert bench.deliverer.counts.refused_rows == 0
+    bench.backend.trouble = lambda market, ids: None
+    bench.run_for(10)
+    assert bench.backend.ids(BTC) == [1]
+
+
 def test_a_failed_device_stops_everything(bench: Bench) -> None:
     bench.journal.commit([(BTC, numbered(1))], {})
     bench.clock.advance(300)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import grpc
+import httpx
 import pytest
 
 from storage_backends.bigtable.backend import BigtableBackend
@@ -19,7 +23,7 @@ from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.interface import Market
 from storage_backends.open import open_backend
 from tests.bigtable_emulator import emulator_host, flags_of, options
-from tests.bigtable_proxy import Proxy, proxy
+from tests.bigtable_proxy import Fault, Proxy, proxy
 from tests.live.bigtable import all_cells, cbt, check_promise
 from tests.live.harness import Process, Simulator, collector, live
 from tests.stores import rows
@@ -149,6 +153,61 @@ def _outage(
     assert "backend_away" in kinds
     assert "backend_back" in kinds
     backend.close()
+
+
+def test_lost_permission_is_told_and_a_slow_server_is_not_and_neither_costs_a_row(
+    simulate: Callable[..., Simulator],
+    processes: list[Process],
+    tmp_path: Path,
+    options: BigtableOptions,
+    proxy: Proxy,
+) -> None:
+    simulator = simulate("--symbols", "1")
+    through = BigtableOptions(options.project_id, options.instance_id, proxy.host)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    process = live(simulator, tmp_path, "--http", address, *flags_of(through), shim="impatient")
+    processes.append(process)
+    _readiness(address, lambda code, said: code == 200)
+
+    denied = Fault(code=grpc.StatusCode.PERMISSION_DENIED, message="no bigtable.tables.mutateRows")
+    proxy.trouble = lambda method: denied
+    said = _readiness(address, lambda code, said: code == 503)
+    assert (said["status"], said["reasons"][-1]) == ("running", "backend_away")
+    _readiness(address, lambda code, said: code == 503 and said["grade"] == "degraded")
+    report = json.loads(collector("journal", "--json", "--data-dir", tmp_path).stdout)
+    assert "no bigtable.tables.mutateRows" in str(report), report
+
+    # A hundred times what a request takes. The same process goes on.
+    proxy.trouble = lambda method: Fault(delay_s=1)
+    process.wait_for("backend back")
+    _readiness(address, lambda code, said: code == 200)
+    time.sleep(5)
+    _readiness(address, lambda code, said: code == 200, wait_s=0)
+    assert process.stop() == 0, process.output
+    assert process.lines[-1] == f"stopped; everything is stored in {options.instance_id}"
+    assert process.output.count("backend away") == 1
+    check_promise(simulator, options, FUTURES)
+    backend = BigtableBackend(options)
+    epochs = [row["epoch"] for row in rows(backend, "depth", FUTURES)]
+    assert epochs == list(range(epochs[0], epochs[-1] + 1)), "one row an epoch, also meanwhile"
+    assert rows(backend, "gaps", FUTURES) == []
+    backend.close()
+
+
+def _readiness(address: str, wanted: Callable[[int, Any], bool], wait_s: float = 60) -> Any:
+    """What `/ready` says once its code and its words are as wanted."""
+    until = time.monotonic() + wait_s
+    while True:
+        heard: tuple[int, Any] | None = None
+        with contextlib.suppress(httpx.HTTPError):
+            answer = httpx.get(f"http://{address}/ready", timeout=10)
+            heard = answer.status_code, answer.json()
+            if wanted(*heard):
+                return heard[1]
+        assert time.monotonic() < until, heard
+        time.sleep(0.1)
 
 
 def _memory_mb(process: Process) -> float:
