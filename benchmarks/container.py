@@ -175,7 +175,8 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
     os.chown(folder, USER, USER)
     simulator = Child("simulate", "--symbols", str(markets), core=min(os.sched_getaffinity(0)))
     url = simulator.wait_for("ready").split()[1]
-    symbols = [part for one in simulated("binanceusdm", markets) for part in ("--symbol", one.symbol)]
+    names = [Market("binanceusdm", one.symbol) for one in simulated("binanceusdm", markets)]
+    symbols = [part for market in names for part in ("--symbol", market.symbol)]
     container = Container(folder, [*symbols, "--url-root", url, "--anchor-limit", "100", "--backend", backend])
     ready = f"{markets} of {markets} markets valid" if markets > 4 else "bids:"
     try:
@@ -186,7 +187,7 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
         time.sleep(max(0.0, began_s + seconds - time.monotonic()))
         cpu_percent = 100 * (container.cpu_s() - cpu_s) / (time.monotonic() - began_s)
         ended_ns, peak_mb = time.time_ns(), container.peak_mb()
-        behind_s = _behind_s(_open(backend, folder), markets) if backend == "bigtable" else None
+        behind_s = _behind_s(_open(backend, folder), names) if backend == "bigtable" else None
         inspected = json.loads(docker("inspect", NAME))[0]
         # The same image again, whatever became of the source meanwhile.
         os.environ["DEPTH_COLLECTOR_IMAGE"] = inspected["Config"]["Image"]
@@ -199,7 +200,7 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
         command = [sys.executable, "-m", "collector", "run", "--data-dir", str(folder), *rest]
         subprocess.run(command, check=True, cwd=ROOT, stdout=sys.stderr)
         store = _open(backend, folder)
-        figures = stored(store, began_ns, ended_ns)
+        figures = stored(store, began_ns, ended_ns, names)
         return {
             "markets": markets,
             "seconds": seconds,
@@ -218,7 +219,7 @@ def measure(markets: int, seconds: float, backend: str, folder: Path) -> dict[st
             "last_words": last_words,
             "again_s": again_s,
             "second_exit_code": second_code,
-            "gap_reasons": _reasons(store),
+            "gap_reasons": _reasons(store, names),
         }
     finally:
         container.remove()
@@ -237,7 +238,7 @@ def _open(backend: str, folder: Path) -> Backend:
     )
 
 
-def _behind_s(store: Backend, markets: int) -> float:
+def _behind_s(store: Backend, markets: list[Market]) -> float:
     """Age of the newest row of `depth` that the store has, in the market where it is oldest.
 
     Rows come each second, so it is about two when delivery keeps up.
@@ -246,16 +247,16 @@ def _behind_s(store: Backend, markets: int) -> float:
 
     assert isinstance(store, BigtableBackend)
     ages_s = []
-    for one in simulated("binanceusdm", markets):
-        newest = store.latest("depth", Market("binanceusdm", one.symbol), 1, ["epoch"])
+    for market in markets:
+        newest = store.latest("depth", market, 1, ["epoch"])
         ages_s.append(time.time() - newest["epoch"][0].as_py())
     return max(ages_s)
 
 
-def _reasons(store: Backend) -> dict[str, int]:
+def _reasons(store: Backend, markets: list[Market]) -> dict[str, int]:
     """How many gaps of each reason the store holds."""
     counts: dict[str, int] = {}
-    for market in store.markets("gaps"):
+    for market in markets:
         for rows in store.scan("gaps", market, columns=["reason"]):
             for reason in rows.column("reason").to_pylist():
                 counts[reason] = counts.get(reason, 0) + 1

@@ -53,7 +53,8 @@ class Delivery:
         Raises:
             ConfigurationError: one of them cannot be used. Nothing that was stored before is touched.
         """
-        from collector.journal.deliverer import Deliverer, DeliveryLimits, pauses_up_to
+        from collector.journal.deliverer import Deliverer
+        from collector.journal.limits import DeliveryLimits, pauses_up_to
 
         backend = _open_backend(settings)
         journal = _open_journal(settings, clock)

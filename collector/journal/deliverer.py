@@ -17,6 +17,7 @@ import tenacity
 from collector.core.batch import taken
 from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
+from collector.journal.limits import FULL_JITTER, DeliveryLimits
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
 from storage_backends.interface import Write
 
@@ -29,38 +30,13 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
-    from collector.journal.plans import Group, Plan
+    from collector.journal.plans import Plan
     from storage_backends.interface import Backend, Market
 
-
-def pauses_up_to(longest_s: float) -> tenacity.wait_random_exponential:
-    """The AWS builders' library calls it full jitter: anything from zero to a bound that doubles up to `longest_s`."""
-    return tenacity.wait_random_exponential(multiplier=1, max=longest_s)
-
-
-FULL_JITTER = pauses_up_to(60)
 
 _AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _ACKNOWLEDGE_AFTER_S = 5.0
 _BYTES_AT_ONCE = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryLimits:
-    """When a group is written: at so many rows or bytes, or when its oldest batch is so old.
-
-    A write covers at most `max_span_s` of receipt, so that a backlog is worked off in order of time over all markets.
-    """
-
-    flush_interval_s: float = 300.0
-    max_rows: int = 1_000_000
-    max_bytes: int = 16 << 20
-    max_span_s: float = 300.0
-
-    def ready(self, group: Group, now_ns: int) -> bool:
-        """Whether the group is to be written now."""
-        age_s = (now_ns - group.oldest_ns) / 1e9
-        return group.rows >= self.max_rows or group.bytes >= self.max_bytes or age_s >= self.flush_interval_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,41 +286,20 @@ class Deliverer:
         return True
 
     def _load(self, attempts: Sequence[_Attempt]) -> list[tuple[_Attempt, pa.Table]]:
-        """The rows of each plan, but of those that turned out to be damaged or not of the table, and were refused.
+        """The rows of each plan, but of those that turned out to be damaged or not of the table, and were refused."""
+        from collector.journal.loading import load
 
-        Several plans are small ones, of many markets: those of a table are converted together.
-        """
-        found: dict[int, pa.Table | None] = {}
-        by_table: dict[str, list[_Attempt]] = {}
+        found = load(self._journal, [attempt.plan for attempt in attempts])
+        loaded = []
         for attempt in attempts:
-            by_table.setdefault(attempt.plan.table, []).append(attempt)
-        for some in by_table.values():
-            found |= self._load_together(some) or {attempt.plan.id: self._load_one(attempt) for attempt in some}
-        return [(attempt, rows) for attempt in attempts if (rows := found[attempt.plan.id]) is not None]
-
-    def _load_together(self, attempts: Sequence[_Attempt]) -> dict[int, pa.Table]:
-        """The rows of plans of one table, by the plan's id; nothing when one of them is faulty."""
-        from collector.journal.arrow import to_arrow_each
-
-        if len(attempts) == 1:
-            return {}
-        try:
-            tables = to_arrow_each([list(self._journal.load(attempt.plan)) for attempt in attempts])
-        except (DamagedBatchError, ValueError):
-            return {}
-        return {attempt.plan.id: rows for attempt, rows in zip(attempts, tables, strict=True)}
-
-    def _load_one(self, attempt: _Attempt) -> pa.Table | None:
-        """The plan's rows; None when they turned out to be damaged or not of the table, and were refused."""
-        from collector.journal.arrow import to_arrow
-
-        try:
-            return to_arrow(self._journal.load(attempt.plan))
-        except DamagedBatchError as error:
-            self._refuse(attempt, error, error.ids)
-        except ValueError as error:
-            self._refuse(attempt, error)
-        return None
+            rows = found[attempt.plan.id]
+            if isinstance(rows, DamagedBatchError):
+                self._refuse(attempt, rows, rows.ids)
+            elif isinstance(rows, ValueError):
+                self._refuse(attempt, rows)
+            else:
+                loaded.append((attempt, rows))
+        return loaded
 
     def _readable(self, plan: Plan) -> list[Batch]:
         try:

@@ -11,9 +11,10 @@ import pytest
 
 from collector.core.batch import Batch
 from collector.journal.codec import encode
-from collector.journal.deliverer import Deliverer, DeliveryLimits
+from collector.journal.deliverer import Deliverer
 from collector.journal.errors import DiskFull
 from collector.journal.journal import Journal
+from collector.journal.limits import DeliveryLimits
 from storage_backends.errors import (
     PartialWriteError,
     PermanentBackendError,
