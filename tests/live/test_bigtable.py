@@ -138,7 +138,7 @@ def _outage(
     assert {market.symbol for market in markets} == set(names)
     waiting = markets.copy()
     while waiting:
-        assert time.monotonic() - back < 60, f"{len(waiting)} markets are not current again"
+        assert time.monotonic() - back < 60, f"{len(waiting)} markets are not current again:\n{process.output}"
         newest = backend.latest("depth", waiting[-1], 1)
         if time.time() - newest["epoch"][0].as_py() < 5:
             waiting.pop()
