@@ -125,7 +125,12 @@ def _outage(
     process = Process("run", *symbols, *where, *flags_of(through))
     processes.append(process)
     process.wait_for("20 of 20 markets valid")
-    time.sleep(2)
+    backend = BigtableBackend(options)
+    until = time.monotonic() + 30
+    markets = [Market("binanceusdm", name) for name in names]
+    while backend.markets("diffs") != sorted(markets):
+        assert time.monotonic() < until, process.output
+        time.sleep(0.5)
     memory_before = _memory_mb(process)
     proxy.stop()
     gone = time.monotonic()
@@ -133,9 +138,6 @@ def _outage(
     time.sleep(max(0.0, gone + away_s - time.monotonic()))
     proxy.start()
     back = time.monotonic()
-    backend = BigtableBackend(options)
-    markets = backend.markets("diffs")
-    assert {market.symbol for market in markets} == set(names)
     waiting = markets.copy()
     while waiting:
         assert time.monotonic() - back < 60, f"{len(waiting)} markets are not current again:\n{process.output}"
