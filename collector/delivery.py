@@ -105,7 +105,7 @@ class Delivery:
             return f"stopped; everything is stored in {self._place}"
         rows = sum(group.rows for group in self.journal.groups())
         rows += sum(plan.rows for plan in self.journal.open_plans())
-        why = _why_not_all(self.deliverer.counts, began_ns)
+        why = _why_not_all(self.deliverer.counts, self._place, began_ns)
         return f"stopped; {rows:,} rows stay in {self.journal.path} and are delivered at the next start: {why}"
 
     def close(self) -> None:
@@ -114,13 +114,13 @@ class Delivery:
         self.backend.close()
 
 
-def _why_not_all(counts: DeliveryCounts, began_ns: int) -> str:
-    """Why a drain that began at `began_ns` left rows behind."""
+def _why_not_all(counts: DeliveryCounts, place: str, began_ns: int) -> str:
+    """Why a drain to `place` that began at `began_ns` left rows behind."""
     if counts.away_since_ns is not None:
-        return f"the backend is away (last error: {counts.last_error})"
+        return f"{place} is away (last error: {counts.last_error})"
     if counts.last_error_ns is not None and counts.last_error_ns >= began_ns:
-        return f"not all of them were taken (last error: {counts.last_error})"
-    return f"the backend took rows until the end, but not all of them within {_DRAIN_S:.0f} s"
+        return f"{place} did not take all of them (last error: {counts.last_error})"
+    return f"{place} took rows until the end, but not all of them within {_DRAIN_S:g} s"
 
 
 def _open_backend(settings: RunSettings) -> Backend:

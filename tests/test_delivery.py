@@ -53,17 +53,17 @@ def test_a_backend_that_is_only_slow_is_not_called_away(tmp_path: Path, clock: M
     said = _said(tmp_path, clock, lambda market, ids: clock.advance(21))
     assert said == (
         f"stopped; 2 rows stay in {tmp_path / JOURNAL_FILE} and are delivered at the next start: "
-        "the backend took rows until the end, but not all of them within 20 s"
+        "the place took rows until the end, but not all of them within 20 s"
     )
 
 
 def test_a_backend_that_is_away(tmp_path: Path, clock: ManualClock) -> None:
     said = _said(tmp_path, clock, always(TransientBackendError("nobody answers")))
     assert said.startswith("stopped; 5 rows stay in")
-    assert said.endswith("the backend is away (last error: TransientBackendError: nobody answers)")
+    assert said.endswith("the place is away (last error: TransientBackendError: nobody answers)")
 
 
 def test_a_backend_that_does_not_take_one_market(tmp_path: Path, clock: ManualClock) -> None:
     said = _said(tmp_path, clock, only(BTC, TransientBackendError("not these")), pause_s=15)
     assert said.startswith("stopped; 3 rows stay in")
-    assert said.endswith("not all of them were taken (last error: TransientBackendError: not these)")
+    assert said.endswith("the place did not take all of them (last error: TransientBackendError: not these)")
