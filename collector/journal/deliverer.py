@@ -81,6 +81,7 @@ class _Attempt:
     plan: Plan
     failures: int = 0
     due_ns: int = 0
+    written: bool = False  # the backend has it, the journal has not taken note yet
 
 
 def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
@@ -241,9 +242,12 @@ class Deliverer:
 
     def _write(self, attempts: list[_Attempt]) -> list[Plan]:
         """The plans that the backend has now. The others were refused or wait for their next turn."""
-        loaded = [(attempt, rows) for attempt in attempts if (rows := self._load(attempt)) is not None]
+        # Not written again: of some, the journal may have forgotten rows before it found no room to forget the rest.
+        written = [attempt.plan for attempt in attempts if attempt.written]
+        new = [attempt for attempt in attempts if not attempt.written]
+        loaded = [(attempt, rows) for attempt in new if (rows := self._load(attempt)) is not None]
         if not loaded:
-            return []
+            return written
         writes = [
             Write(attempt.plan.table, attempt.plan.market, rows, attempt.plan.writer, attempt.plan.content_hash)
             for attempt, rows in loaded
@@ -256,7 +260,6 @@ class Deliverer:
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
             outcomes = [error] * len(loaded)
-        written = []
         known: Exception | None = None
         for (attempt, _), outcome in zip(loaded, outcomes, strict=True):
             if outcome is None:
@@ -375,8 +378,8 @@ class Deliverer:
         try:
             self._journal.acknowledge(plans)
         except DiskFull as error:
-            # They are written again, which changes nothing, and acknowledged then.
             for plan in plans:
+                self._attempts[plan.id].written = True
                 self._postpone(self._attempts[plan.id], error)
             return 0
         for plan in plans:

@@ -336,6 +336,29 @@ def test_a_full_disk_delays_but_loses_nothing(bench: Bench, monkeypatch: pytest.
     assert bench.journal.open_plans() == bench.journal.groups() == []
 
 
+def test_a_disk_that_fills_up_while_delivered_rows_are_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are forgotten in pieces. What is left of them is neither damaged nor written a second time."""
+    for number in (1, 2, 3):
+        bench.journal.commit([(BTC, numbered(number))], {})
+    bench.clock.advance(300)
+    monkeypatch.setattr("collector.journal.journal._PIECE", 1)
+    real, calls = bench.journal._db.transaction, Counter[str]()
+
+    def transaction(doing: str, *arguments: Any) -> Any:
+        calls[doing] += 1
+        if calls[doing] == 2 and doing.startswith("forgetting"):
+            raise DiskFull("full")
+        return real(doing, *arguments)
+
+    monkeypatch.setattr(bench.journal._db, "transaction", transaction)
+    bench.run_for(20)
+    assert len(bench.backend.calls) == 1
+    assert bench.events == []
+    assert bench.journal.open_plans() == bench.journal.groups() == list(bench.journal.dead_letters()) == []
+    assert bench.journal.held_bytes == 0
+    assert bench.deliverer.counts.delivered_rows == 3
+
+
 def test_run_stops_when_told(bench: Bench) -> None:
     stop = threading.Event()
     bench.journal.commit([(BTC, numbered(1))], {})
