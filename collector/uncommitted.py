@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import UnionType
 from typing import NamedTuple
 
 import msgspec
 
 from collector.core.inputs import SessionStarted, SessionStopped, Tick, decode_input
-from collector.sources.capture import COLLECTOR_STREAM, CaptureError, CaptureLine, read_capture
+from collector.sources.capture import COLLECTOR_STREAM, CaptureError, CaptureLine, in_turn, read_capture
 
 Key = tuple[str, str]
 """Exchange and symbol."""
@@ -25,7 +26,7 @@ class _Lost(NamedTuple):
 
 
 class Uncommitted:
-    """Tells which lines to pass over, of captures that are read once, merged by time.
+    """Tells which lines to pass over, of captures that are read once, as `merge_captures` gives them.
 
     A commit ends with a tick or with the session, so lines are lost from behind that line to the next session's first.
     Where no line is of that time, as after the loss of a journal, nothing is passed over.
@@ -34,25 +35,30 @@ class Uncommitted:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._lost: dict[Key, list[_Lost]] = {}
         self._reached: dict[Key, set[int]] = {}
-        for path in paths:
-            found = _first_session(path)
-            if found is not None:
-                key, lost = found
-                self._lost.setdefault(key, []).append(lost)
-        for several in self._lost.values():
-            several.sort(key=lambda one: one.restarted_ns)
+        placed: dict[Key, list[tuple[int, _Lost]]] = {}
+        for files in in_turn(paths):
+            reached_ns = 0
+            for path in files:
+                found = _first_session(path)
+                if found is not None:
+                    key, lost = found
+                    reached_ns = max(reached_ns, lost.restarted_ns)
+                    placed.setdefault(key, []).append((reached_ns, lost))
+        for key, several in placed.items():
+            self._lost[key] = [lost for _, lost in sorted(several, key=lambda one: one[0])]
 
     def has(self, key: Key, line: CaptureLine) -> bool:
         """Whether `line` was never committed. Call it for each line of the market, in order."""
         several = self._lost.get(key)
-        while several and several[0].restarted_ns <= line.recv_ns:
+        own = line.stream == COLLECTOR_STREAM
+        # By the line itself: where the wall clock was set back, its time lies before that of lines of the killed one.
+        if several and own and several[0].restarted_ns == line.recv_ns and _is(line, SessionStarted):
             several.pop(0)
         if not several:
             return False
         reached = self._reached.setdefault(key, set())
-        own = line.stream == COLLECTOR_STREAM
         if own and any(one.committed_ns == line.recv_ns for one in several):
-            if _ends_commit(line):
+            if _is(line, Tick | SessionStopped):
                 reached.add(line.recv_ns)
             return several[0].committed_ns in reached and several[0].committed_ns != line.recv_ns
         return several[0].committed_ns in reached
@@ -71,8 +77,8 @@ def _first_session(path: Path) -> tuple[Key, _Lost] | None:
     return (session.exchange, session.symbol), _Lost(session.resume.last_ns, line.recv_ns)
 
 
-def _ends_commit(line: CaptureLine) -> bool:
+def _is(line: CaptureLine, kind: type | UnionType) -> bool:
     try:
-        return isinstance(decode_input(line.data), Tick | SessionStopped)
+        return isinstance(decode_input(line.data), kind)
     except msgspec.MsgspecError:
         return False

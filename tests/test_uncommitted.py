@@ -32,7 +32,7 @@ def kept(folder: Path, *files: list[CaptureLine]) -> list[float]:
     """Seconds of the lines that were committed."""
     paths = []
     for number, lines in enumerate(files):
-        path = folder / f"AUSDT_binanceusdm_20261120T000000_{number}"
+        path = folder / f"AUSDT_binanceusdm_20261120T000000_{number}.zst"
         texts = [
             b"%d %b\n" % (line.recv_ns, msgspec.json.encode({"stream": line.stream, "data": msgspec.Raw(line.data)}))
             for line in lines
@@ -60,3 +60,11 @@ def test_nothing_is_passed_over_after_a_whole_end_nor_where_no_commit_is_of_that
     odd = [session(0, None), own(1, Tick()), frame(1.5), frame(1.6)]
     assert kept(tmp_path, odd, [session(3, 1.5)]) == [0, 1, 1.5, 1.6, 3]
     assert kept(tmp_path, odd) == [0, 1, 1.5, 1.6]
+
+
+def test_a_session_that_begins_before_the_one_before_ended_by_its_clock(tmp_path: Path) -> None:
+    """The wall clock was wrong, and set back before the restart."""
+    killed = [session(0, None), own(1, Tick()), frame(1.5), own(2, Tick()), frame(2.5), frame(2.6)]
+    again = [session(1.2, 2), frame(1.3), own(1.9, Tick()), frame(2.4)]
+    assert kept(tmp_path, killed, again) == [0, 1, 1.5, 2, 1.2, 1.3, 1.9, 2.4]
+    assert kept(tmp_path, killed, again, [session(0.5, 1.9)]) == [0, 1, 1.5, 2, 1.2, 1.3, 1.9, 0.5]
