@@ -11,7 +11,7 @@ from collector.core.batch import Batch
 from collector.core.features.across import Across
 from collector.core.inputs import Note, Refused
 from collector.errors import MachineFailed
-from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
+from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, damaged_rows, gap_rows
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.coverage_log import CoverageLog
     from collector.hot_writer import HotWriter
     from collector.journal.journal import Journal
+    from collector.journal.plans import Damage
     from collector.observers import Observers
     from collector.recorder import LiveMarket
     from collector.venue import Venue
@@ -123,13 +124,19 @@ class Committer:
         """What the backend will never have is a gap of the store. From the deliverer's thread."""
         refusals = Refusals()
         refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
-        taken = refusals.take()
+        self._state(market, [refused for _, refused in refusals.take()])
+
+    def damaged(self, market: Market, damage: Damage) -> None:
+        """What the journal's file holds no more is a gap of the store. From the deliverer's thread."""
+        self._state(market, [damaged_rows(damage)])
+
+    def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)
         if running and not self._finished and self._loop is not None:
-            for _, refused in taken:
+            for refused in gaps:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
         else:
-            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
+            self._commit_refused(gap_rows([(market, refused) for refused in gaps], self._clock.now_ns()))
 
     def _take(self) -> tuple[Rows, dict[Market, bytes]]:
         """Every row since the last call, and what each market remembers."""

@@ -119,8 +119,8 @@ class Pipeline:
         if self._settings.dry_run:
             return {}
         self._committer.begin()
-        refused = self._committer.refused_by_backend
-        self._delivery = delivery = Delivery.open(self._settings, self._clock, self._delivery_event, refused)
+        refused, damaged = self._committer.refused_by_backend, self._committer.damaged
+        self._delivery = delivery = Delivery.open(self._settings, self._clock, self._delivery_event, refused, damaged)
         self._committer.journal = delivery.journal
         self._coverage.collector_id = delivery.journal.collector_id
         return delivery.states()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from collector.core.market import Market as Core
 from collector.coverage_log import CoverageLog
 from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
+from collector.journal.plans import Damage
 from collector.observers import Observers
 from collector.watch import Watch
 from storage_backends.interface import Market
@@ -137,3 +139,16 @@ async def test_what_the_budget_does_not_allow_is_a_gap_once_there_is_room(rig: R
     assert not rig.committer.refusing
     assert rig.rows("diffs") == 2
     assert rig.rows("gaps") >= 2
+
+
+async def test_batches_that_the_journal_holds_no_more_are_a_gap(rig: Rig) -> None:
+    rig.committer.begin()
+    rig.second()
+    await rig.committer.commit()
+    before = rig.rows("gaps")
+    now_ns = rig.feed.now
+    for symbol in ("AUSDT", "not collected any more"):
+        rig.committer.damaged(Market("binanceusdm", symbol), Damage("diffs", None, None, now_ns - 1, now_ns))
+    await asyncio.sleep(0)
+    await rig.committer.commit()
+    assert rig.rows("gaps") == before + 2

@@ -17,6 +17,7 @@ import tenacity
 from collector.core.batch import taken
 from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
+from collector.journal.plans import Damage
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
 from storage_backends.interface import Write
 
@@ -43,6 +44,7 @@ FULL_JITTER = pauses_up_to(60)
 _AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _ACKNOWLEDGE_AFTER_S = 5.0
 _BYTES_AT_ONCE = 4 << 20
+_COMMITTED_WITHIN_NS = 2_000_000_000  # of receipt, unless the process stood still
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +94,16 @@ def _no_gap(market: Market, batches: list[Batch]) -> None:
     """Nobody asked."""
 
 
+def _no_damage(market: Market, damage: Damage) -> None:
+    """Nobody asked."""
+
+
 class Deliverer:
     """One for each journal; `step`, `run` and `drain` are called by one thread at a time.
 
     `on_event(now_ns, market, kind, detail)` is called on that thread: `backend_away` and `backend_back` (market None),
-    and `dead_letter`. `on_refused(market, batches)` gets the rows that went there, as far as they can be read.
+    and `dead_letter`. `on_refused(market, batches)` gets the rows that went there, as far as they can be read, and
+    `on_damaged(market, damage)` what is known of the others.
     """
 
     def __init__(
@@ -108,6 +115,7 @@ class Deliverer:
         limits: DeliveryLimits | None = None,
         on_event: Callable[[int, Market | None, str, str], None] = _no_event,
         on_refused: Callable[[Market, list[Batch]], None] = _no_gap,
+        on_damaged: Callable[[Market, Damage], None] = _no_damage,
         wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -118,6 +126,7 @@ class Deliverer:
         self._limits = limits or DeliveryLimits()
         self._on_event = on_event
         self._on_refused = on_refused
+        self._on_damaged = on_damaged
         self._retrying = tenacity.Retrying(wait=wait)
         self._wait = wait
         self._sleep = sleep
@@ -282,7 +291,10 @@ class Deliverer:
         try:
             return to_arrow(self._journal.load(attempt.plan))
         except DamagedBatchError as error:
-            self._refuse(attempt, error, error.ids)
+            damages = self._damages(attempt.plan, error.ids)
+            if self._refuse(attempt, error, error.ids):
+                for damage in damages:
+                    self._on_damaged(attempt.plan.market, damage)
         except ValueError as error:
             self._refuse(attempt, error)
         return None
@@ -292,6 +304,29 @@ class Deliverer:
             return list(self._journal.load(plan))
         except DamagedBatchError:
             return []
+
+    def _damages(self, plan: Plan, ids: frozenset[int]) -> list[Damage]:
+        """The unbroken runs of `ids`, which cannot be read."""
+        batches: list[Batch] = []
+        with contextlib.suppress(DamagedBatchError):
+            batches.extend(self._journal.load(plan))
+        readable = iter(batches)
+        committed = zip(plan.ids, self._journal.committed_ns(plan), strict=True)
+        found: list[Damage] = []
+        before: Batch | None = None
+        before_ns: int | None = None
+        run: Damage | None = None
+        for id_, at_ns in committed:
+            if id_ in ids:
+                from_ns = at_ns - _COMMITTED_WITHIN_NS if before_ns is None else before_ns
+                run = Damage(plan.table, before, None, from_ns if run is None else run.from_ns, at_ns)
+            else:
+                before = next(readable, None)
+                if run is not None:
+                    found.append(run._replace(after=before))
+                    run = None
+            before_ns = at_ns
+        return found if run is None else [*found, run]
 
     def _refuse_if_alone(self, attempt: _Attempt, error: PermanentBackendError) -> None:
         """Refuses the rows only if the backend takes others: lost permissions are no fault of theirs."""
@@ -322,7 +357,8 @@ class Deliverer:
         error: Exception,
         ids: frozenset[int] | None = None,
         lost: list[Batch] | None = None,
-    ) -> None:
+    ) -> bool:
+        """False when it has to wait, for lack of room."""
         plan = attempt.plan
         if lost is None:
             lost = self._readable(plan) if ids is None else []
@@ -330,7 +366,7 @@ class Deliverer:
             refused_rows = self._journal.refuse(plan, str(error), ids=ids)
         except DiskFull as full:
             self._postpone(attempt, full)
-            return
+            return False
         del self._attempts[plan.id]
         self._counts = replace(self._counts, refused_rows=self._counts.refused_rows + refused_rows)
         self._note(error)
@@ -338,6 +374,7 @@ class Deliverer:
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
             self._on_refused(plan.market, lost)
+        return True
 
     def _postpone(self, attempt: _Attempt, error: Exception, *, counts: bool = True) -> None:
         attempt.failures += 1

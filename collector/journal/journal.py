@@ -244,6 +244,18 @@ class Journal:
         if damaged:
             raise DamagedBatchError(f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {_DAMAGED}", damaged)
 
+    def committed_ns(self, plan: Plan) -> list[int]:
+        """When each batch of `plan` was committed, in the order of `plan.ids`.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        times: list[int] = []
+        for id_ in plan.ids:
+            found = self._db.read("SELECT created_ns FROM batch WHERE id = ?", (id_,))
+            times.append(found[0][0] if found else (times or [plan.oldest_ns])[-1])
+        return times
+
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from collector.journal.codec import encode
 from collector.journal.deliverer import Deliverer, DeliveryLimits
 from collector.journal.errors import DiskFull
 from collector.journal.journal import Journal
+from collector.journal.plans import Damage
 from storage_backends.errors import (
     PartialWriteError,
     PermanentBackendError,
@@ -21,10 +23,11 @@ from storage_backends.errors import (
     TransientBackendError,
 )
 from storage_backends.interface import Backend, Market
-from tests.journal.rows import BTC, ETH, START_NS, numbered
+from tests.journal.rows import BTC, ETH, START_NS, numbered, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -357,6 +360,24 @@ def test_a_disk_that_fills_up_while_delivered_rows_are_forgotten(bench: Bench, m
     assert bench.journal.open_plans() == bench.journal.groups() == list(bench.journal.dead_letters()) == []
     assert bench.journal.held_bytes == 0
     assert bench.deliverer.counts.delivered_rows == 3
+
+
+def test_what_is_known_of_damaged_batches_is_told(bench: Bench, path: Path) -> None:
+    """Of each run of them: what stands beside it, and when it was committed."""
+    for number in range(7):
+        bench.journal.commit([(BTC, numbered(number))], {})
+        bench.clock.advance(1)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE body SET body = zeroblob(40) WHERE id IN (1, 3, 4, 7)")
+    told: list[Damage] = []
+    bench.deliverer._on_damaged = lambda market, damage: told.append(damage)
+    bench.clock.advance(300)
+    bench.run_for(5)
+    assert bench.backend.ids() == [1, 4, 5]
+    beside = [[one and numbers([one]) for one in (damage.before, damage.after)] for damage in told]
+    assert beside == [[None, [1]], [[1], [4]], [[5], None]]
+    seconds = [((one.from_ns - START_NS) / 1e9, (one.to_ns - START_NS) / 1e9) for one in told]
+    assert seconds == [(-2, 0), (1, 3), (5, 6)]
 
 
 def test_run_stops_when_told(bench: Bench) -> None:
