@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across
-from collector.core.inputs import Note, Refused
+from collector.core.inputs import Note, Refused, Resume
 from collector.errors import MachineFailed
+from collector.journal.plans import Damage
 from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, damaged_rows, gap_rows
 from storage_backends.interface import Market
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from collector.coverage_log import CoverageLog
     from collector.hot_writer import HotWriter
     from collector.journal.journal import Journal
-    from collector.journal.plans import Damage
     from collector.observers import Observers
     from collector.recorder import LiveMarket
     from collector.venue import Venue
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Rows = list[tuple[Market, Batch]]
+
+_STATED_WITHIN_NS = 5 * SECOND_NS
+"""A gap of dead letters is committed so long after the refusal, or the process was killed before."""
 
 
 class Committer:
@@ -129,6 +133,28 @@ class Committer:
     def damaged(self, market: Market, damage: Damage) -> None:
         """What the journal's file holds no more is a gap of the store. From the deliverer's thread."""
         self._state(market, [damaged_rows(damage)])
+
+    def state_unsaid(self, known: Mapping[Market, Resume]) -> None:
+        """States gaps of dead letters whose process was killed before it could. Once, before any market begins.
+
+        `known` says up to when the commits of each market reach: a gap is in the first one after the refusal. Gaps that
+        were stated after all are stated twice, under two names, which says the same.
+        """
+        assert self.journal is not None
+        unsaid: dict[Market, dict[int, int]] = {}
+        for id_, (market, refused_ns) in self.journal.refused_ns().items():
+            committed_ns = known[market].last_ns if market in known else 0
+            if refused_ns > committed_ns - _STATED_WITHIN_NS:
+                unsaid.setdefault(market, {})[id_] = refused_ns
+        for market, letters in unsaid.items():
+            refusals, damaged = Refusals(), []
+            for _, table, _, created_ns, batch in self.journal.dead_letters(letters):
+                if batch is None:
+                    damaged.append((market, damaged_rows(Damage(table, None, None, created_ns, created_ns))))
+                elif table not in KEPT:
+                    refusals.add([(market, batch)], BY_BACKEND)
+            # Not the present time: a market that is not collected any more would get new gaps at each start.
+            self._commit_refused(gap_rows([*refusals.take(), *damaged], max(letters.values())))
 
     def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)

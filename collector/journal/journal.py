@@ -314,8 +314,17 @@ class Journal:
                 self._count(later)
         return plan.rows - sum(rows for rows, *_ in kept)
 
-    def dead_letters(self) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
-        """(id, table, market, created_ns, rows) of each; None for rows that are damaged.
+    def refused_ns(self) -> dict[int, tuple[Market, int]]:
+        """Market and time of refusal of each dead letter, by its id.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        rows = self._db.read("SELECT id, exchange, symbol, refused_ns FROM dead_letter")
+        return {id_: (Market(exchange, symbol), at_ns) for id_, exchange, symbol, at_ns in rows}
+
+    def dead_letters(self, ids: Collection[int] | None = None) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
+        """(id, table, market, created_ns, rows) of each, or of `ids`; None for rows that are damaged.
 
         Raises:
             JournalFailed: the disk or the file failed.
@@ -323,6 +332,8 @@ class Journal:
         for id_, table, exchange, symbol, created_ns, reason in self._db.read(
             "SELECT id, table_name, exchange, symbol, created_ns, reason FROM dead_letter ORDER BY id"
         ):
+            if ids is not None and id_ not in ids:
+                continue
             ((body,),) = self._db.read("SELECT body FROM dead_letter WHERE id = ?", (id_,))
             batch = None
             if _DAMAGED not in reason:
