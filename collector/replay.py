@@ -95,7 +95,7 @@ class Replay:
         """
         progress = self.progress
         uncommitted = Uncommitted(paths)
-        for path, line in merge_captures(paths):
+        for path, line in merge_captures([path for path in paths if path not in uncommitted.wholly]):
             if progress.first_ns is None:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1

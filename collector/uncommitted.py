@@ -20,8 +20,12 @@ Key = tuple[str, str]
 """Exchange and symbol."""
 
 
+_ENDS = Tick | SessionStopped
+"""What stands at the end of a commit."""
+
+
 class _Lost(NamedTuple):
-    committed_ns: int
+    committed_ns: int | None  # None: never
     restarted_ns: int
 
 
@@ -30,20 +34,30 @@ class Uncommitted:
 
     A commit ends with a tick or with the session, so lines are lost from behind that line to the next session's first.
     Where no line is of that time, as after the loss of a journal, nothing is passed over.
+
+    Attributes:
+        wholly: files of sessions that committed nothing at all, and whose market nobody had heard of before.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
+        self.wholly: set[Path] = set()
         self._lost: dict[Key, list[_Lost]] = {}
         self._reached: dict[Key, set[int]] = {}
         placed: dict[Key, list[tuple[int, _Lost]]] = {}
         for files in in_turn(paths):
             reached_ns = 0
+            before: list[Path] = []  # the files of the session before
             for path in files:
-                found = _first_session(path)
-                if found is not None:
-                    key, lost = found
-                    reached_ns = max(reached_ns, lost.restarted_ns)
-                    placed.setdefault(key, []).append((reached_ns, lost))
+                session = _first_session(path)
+                if session is not None:
+                    key, lost = session
+                    if lost.committed_ns is not None:
+                        reached_ns = max(reached_ns, lost.restarted_ns)
+                        placed.setdefault(key, []).append((reached_ns, lost))
+                    elif not any(map(_has_commits, before)):
+                        self.wholly.update(before)
+                    before = []
+                before.append(path)
         for key, several in placed.items():
             self._lost[key] = [lost for _, lost in sorted(several, key=lambda one: one[0])]
 
@@ -58,7 +72,7 @@ class Uncommitted:
             return False
         reached = self._reached.setdefault(key, set())
         if own and any(one.committed_ns == line.recv_ns for one in several):
-            if _is(line, Tick | SessionStopped):
+            if _is(line, _ENDS):
                 reached.add(line.recv_ns)
             return several[0].committed_ns in reached and several[0].committed_ns != line.recv_ns
         return several[0].committed_ns in reached
@@ -72,9 +86,17 @@ def _first_session(path: Path) -> tuple[Key, _Lost] | None:
         session = decode_input(line.data)
     except (CaptureError, msgspec.MsgspecError):  # who replays the file says it better
         return None
-    if not isinstance(session, SessionStarted) or session.resume is None:
+    if not isinstance(session, SessionStarted):
         return None
-    return (session.exchange, session.symbol), _Lost(session.resume.last_ns, line.recv_ns)
+    committed_ns = None if session.resume is None else session.resume.last_ns
+    return (session.exchange, session.symbol), _Lost(committed_ns, line.recv_ns)
+
+
+def _has_commits(path: Path) -> bool:
+    try:
+        return any(line.stream == COLLECTOR_STREAM and _is(line, _ENDS) for line in read_capture(path))
+    except CaptureError:
+        return True
 
 
 def _is(line: CaptureLine, kind: type | UnionType) -> bool:
