@@ -74,8 +74,14 @@ class Delivery:
         return cls(journal, deliverer, backend, settings.store.place[1], clock)
 
     def states(self) -> dict[Market, Resume]:
-        """What each market remembers, by the journal."""
-        return {market: msgspec.json.decode(body, type=Resume) for market, body in self.journal.states().items()}
+        """What each market remembers, by the journal. One that is damaged is left out: then the store knows best."""
+        known = {}
+        for market, body in self.journal.states().items():
+            try:
+                known[market] = msgspec.json.decode(body, type=Resume)
+            except msgspec.MsgspecError as error:
+                log.error("the journal remembers nothing readable of %s %s: %s", market.exchange, market.symbol, error)
+        return known
 
     def start(self) -> asyncio.Future[None]:
         """Begins to deliver; gives what ends only with a failure, or in `drain`."""
