@@ -92,16 +92,21 @@ class Committer:
         if over_budget:
             batches = self._refuse(batches, "disk budget")
             unspoken = True
+        # Statements about gaps go with the states that know them: a session that begins with older ones would not end
+        # what was opened since, and would not know that what was healed has been refused.
+        held = [one for one in batches if unspoken and one[1].table == "gaps"]
+        batches = [one for one in batches if not (unspoken and one[1].table == "gaps")]
         try:
             await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
         except (JournalFull, DiskFull) as error:
             if not unspoken:
                 log.error("new rows are refused, and will be a gap: %s", error)
-            self._kept.keep(self._refuse(batches, "journal full" if isinstance(error, JournalFull) else "disk full"))
+            reason = "journal full" if isinstance(error, JournalFull) else "disk full"
+            self._kept.keep(held + self._refuse(batches, reason))
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept.keep(())
+        self._kept.keep(held)
         for market, text in self._kept.take_left_out():
             self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
