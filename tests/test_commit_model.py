@@ -19,6 +19,7 @@ from collector.coverage_log import CoverageLog
 from collector.journal.errors import DiskFull, JournalFull
 from collector.recorder import LiveMarket, Recorder
 from collector.refusals import KEPT
+from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
 from storage_backends.interface import Market
 from tests.core.exchange import START_NS, text
@@ -50,8 +51,9 @@ class FakeJournal:
 class Run:
     """One market whose exchange leaves messages out; `start` again is a kill and the next start."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, **settings: Any) -> None:
         self.chance = chance
+        self.settings = settings
         self.clock = ManualClock(START_NS)
         self.journal = FakeJournal()
         self.trade, self.update = 1000, 5000
@@ -65,8 +67,9 @@ class Run:
             futures=True,
             channels=tuple(NAMES),
             resume=None if state is None else msgspec.json.decode(state, type=Resume),
+            **self.settings,
         )
-        self.live = LiveMarket(session, MARKET.symbol, NAMES, self.clock.now_ns(), None)
+        self.live = LiveMarket(session, MARKET.symbol, NAMES, self.clock.now_ns(), self.capture())
         markets = {MARKET.symbol: self.live}
         self.recorder = Recorder(markets, lambda *_: None)
         venue: Any = SimpleNamespace(exchange=MARKET.exchange, markets=markets, recorder=self.recorder)
@@ -75,6 +78,10 @@ class Run:
         self.committer.journal = self.journal  # type: ignore[assignment]
         streams = [Stream(MARKET.symbol, channel, "") for channel in ("aggTrade", "depth")]
         self.recorder.opened(self.clock.now_ns(), 1, streams)
+
+    def capture(self) -> CaptureWriter | None:
+        """What a session keeps its inputs in."""
+        return None
 
     def receive(self, *, trade: bool) -> None:
         now_ms = self.clock.now_ns() // 1_000_000
