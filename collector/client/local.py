@@ -63,6 +63,18 @@ class LocalClient(Client):
                 for table in backend.tables(market)
             ]
 
+    def get_gaps(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
+        """What is missing, and why: each gap by its newest statement."""
+        from msgspec.structs import asdict
+
+        from collector.audit.gaps import read_gaps
+        from collector.questions.rows import find_market
+
+        backend = self._backend
+        with store_errors():
+            markets = backend.markets() if symbol is None else [find_market(backend, symbol, exchange)]
+            return [{**market._asdict(), **asdict(gap)} for market in markets for gap in read_gaps(backend, market)]
+
     def get_book(self, symbol: str, at: Instant, *, depth: int = 100, exchange: str | None = None) -> dict[str, Any]:
         from collector.audit.instant import book_at
         from collector.questions.book import ladder

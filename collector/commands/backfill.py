@@ -19,7 +19,7 @@ from collector.commands.options import config_option, open_store, store_errors, 
 from collector.config import FiniteRange, setting
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.markets import exchange_symbol
-from collector.times import Time
+from collector.times import Time, show_ns
 from storage_backends.interface import Market
 from storage_backends.open import FILE_FORMATS
 from storage_backends.settings import StoreSettings
@@ -36,7 +36,7 @@ EXCHANGES = ("binance", "binanceusdm")
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.option("--exchange", type=click.Choice(EXCHANGES), default="binanceusdm", show_default=True)
 @click.option(
     "--symbol", multiple=True, default=("BTC/USDT",), show_default=True, help="BTC/USDT or BTCUSDT; repeatable"
@@ -95,7 +95,7 @@ def backfill(
     if kind == "klines" and interval == "1s" and exchange != "binance":
         raise ConfigurationError("--interval", interval, f"is not had on {exchange}; the shortest is 1m")
     if start_ns >= min(now_ns, end_ns or now_ns):
-        raise ConfigurationError("--from", start_ns, "must lie before --to and before now")
+        raise ConfigurationError("--from", show_ns(start_ns), "must lie before --to and before now")
     if archive is not None and not archive.is_dir():
         raise ConfigurationError("--archive", archive, "is not a folder")
     if archive is None and not rest:

@@ -11,16 +11,16 @@ from collector.clock import SystemClock
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.retention import BUSY
-from collector.upkeep import Upkeep, UpkeepReport, today
+from collector.times import Date, today
+from collector.upkeep import Upkeep, UpkeepReport
 from storage_backends.settings import StoreSettings
 
 
 @click.command()
 @click.option(
     "--before",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="merge days before this UTC date  [default: today]",
+    type=Date(),
+    help="merge days before this UTC date: 2026-11-20, today or yesterday  [default: today]",
 )
 @retention_options
 @store_options
@@ -30,7 +30,7 @@ from storage_backends.settings import StoreSettings
 @click.pass_context
 def compact(
     context: click.Context,
-    before: dt.datetime | None,
+    before: dt.date | None,
     retain_days: int | None,
     disk_budget: int | None,
     store: StoreSettings,
@@ -51,7 +51,7 @@ def compact(
 
     clock = SystemClock()
     date = today(clock)
-    limit = date if before is None else before.date()
+    limit = date if before is None else before
     if limit > date:
         raise ConfigurationError("--before", limit, f"is not over yet; the latest is today, {date} UTC")
     backend = open_store(store)

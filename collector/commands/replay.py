@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace as changed
 from functools import partial
@@ -101,7 +102,7 @@ def replay(
             tables[batch.table] = tables.get(batch.table, 0) + batch.rows
 
     def show(progress: Progress) -> None:
-        if not as_json and progress.first_ns is not None:
+        if not as_json and sys.stderr.isatty() and progress.first_ns is not None:
             seconds = (progress.last_ns - progress.first_ns) / 1e9
             click.echo(f"\r{progress.inputs:,} inputs, {seconds:,.0f} s of market time", nl=False, err=True)
 
@@ -112,8 +113,9 @@ def replay(
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:
-        wanted = ", ".join(symbols) or "any market"
-        raise ConfigurationError("--symbol", wanted, "is not in these captures")
+        if not symbols:
+            raise ConfigurationError("FILE", ", ".join(map(str, files)), "holds no message of any market")
+        raise ConfigurationError("--symbol", ", ".join(symbols), "is not in these captures")
     with_rows.flush()
     backend.close()
     if replaying.other_models:
@@ -126,7 +128,8 @@ def replay(
         report = {"inputs": progress.inputs, "market_s": market_s, "cpu_s": used_s, "rows": counts}
         click.echo(msgspec.json.encode(report))
         return
-    click.echo(err=True)
+    if sys.stderr.isatty():
+        click.echo(err=True)
     for name, tables in counts.items():
         click.echo(f"{name}: " + ", ".join(f"{rows:,} {table}" for table, rows in sorted(tables.items())))
     click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {store.place[1]}")

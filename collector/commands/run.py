@@ -28,6 +28,7 @@ from collector.context import check_intervals
 from collector.core.channels import stream_of
 from collector.errors import ConfigurationError
 from collector.logs import FORMATS, configure
+from collector.markets import FUTURES
 from collector.model_file import ModelFile
 from collector.printer import PrintedLog, Printer, lines_to
 from collector.serve.child import check_address
@@ -90,9 +91,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @retention_options
 @setting(
     "--journal-max-bytes",
-    default=4 << 30,
-    type=click.IntRange(1 << 20),
-    help="bound of the journal; then new rows are refused",
+    default="4GiB",
+    type=Size(1 << 20),
+    help="size that the journal may have, as in 4GiB; then new rows are refused",
 )
 @setting(
     "--stale-after",
@@ -262,6 +263,10 @@ def run(
         settings.model.open(msgspec.structs.replace(settings.session(""), channels=streams_of))
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     if check:
+        from collector.sources.binance_feed import checked_endpoints
+
+        for one in FUTURES.keys() & settings.exchanges:
+            checked_endpoints(one, settings.feed)
         open_store(settings.store, must_exist=False).close()
         click.echo("the settings are good")
         return

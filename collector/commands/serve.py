@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -12,6 +13,7 @@ import click
 from collector.clock import SystemClock
 from collector.commands.options import config_option, open_store, store_options
 from collector.config import FiniteRange, setting
+from collector.errors import ConfigurationError
 from storage_backends.settings import StoreSettings
 
 
@@ -27,9 +29,23 @@ def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) 
 
 def _end_with_parent() -> None:
     """A collector that was killed must not leave a process behind that holds its port."""
-    while sys.stdin.buffer.read(4096):
+    # Not by sys.stdin, whose lock a thread that waits would hold while the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuses a port that is taken, before uvicorn does so in its own words.
+
+    Raises:
+        ConfigurationError: nobody can listen there now.
+    """
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        mend = f"cannot be listened on ({error.strerror}); choose another with --http-host and --http-port"
+        raise ConfigurationError("--http-port", f"{host}:{port}", mend) from error
 
 
 @click.command()
@@ -64,7 +80,8 @@ def serve(
     from collector.serve.app import create_app
     from collector.serve.server import serve as run_server
 
-    backend = open_store(store, must_exist=False)
+    _check_free(http_host, http_port)
+    backend = open_store(store, must_exist=not with_parent)
     app = create_app(settings, backend, SystemClock())
     click.echo(f"answering on http://{http_host}:{http_port}  (questions: /docs)")
     run_server(app, settings)

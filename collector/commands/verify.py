@@ -12,12 +12,12 @@ from collector.commands.options import (
     config_option,
     market_options,
     open_store,
-    select_markets,
     store_errors,
     store_options,
+    stored_markets,
 )
 from collector.core.epochs import SECOND_NS
-from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.errors import EXIT_BAD_NEWS
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
@@ -53,13 +53,7 @@ def verify(
 
     backend = open_store(store)
     with store_errors(store):
-        markets = select_markets(backend, exchange, symbol)
-        if not markets:
-            raise ConfigurationError(
-                *store.place,
-                "holds no tables yet: a collector stores its first after --flush-interval (see `collector journal`), "
-                "or this is not where `collector run` wrote to",
-            )
+        markets = stored_markets(store, backend, exchange, symbol)
         reports = []
         for market in markets:
             name = f"{market.exchange} {market.symbol}"
