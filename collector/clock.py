@@ -1,4 +1,4 @@
-"""The one seam that gives the time. Nothing else in the collector reads a clock."""
+"""The one seam that gives the time. Nothing else reads a clock, but for deadlines of threads and of servers."""
 
 from __future__ import annotations
 

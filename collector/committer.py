@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from collector.core.batch import Batch
+from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across
-from collector.core.inputs import Note, Refused
+from collector.core.inputs import Note, Refused, Resume
 from collector.errors import MachineFailed
-from collector.refusals import BY_BACKEND, KEPT, WAITING, Kept, Refusals, gap_rows
+from collector.journal.plans import Damage
+from collector.refusals import BY_BACKEND, KEPT, WAITING, Kept, Refusals, damaged_rows, gap_rows
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Rows = list[tuple[Market, Batch]]
+
+_STATED_WITHIN_NS = 5 * SECOND_NS
+"""A gap of dead letters is committed so long after the refusal, or the process was killed before."""
 
 
 class Committer:
@@ -87,17 +92,21 @@ class Committer:
         if over_budget:
             batches = self._refuse(batches, "disk budget")
             unspoken = True
+        # Statements about gaps go with the states that know them: a session that begins with older ones would not end
+        # what was opened since, and would not know that what was healed has been refused.
+        held = [one for one in batches if unspoken and one[1].table == "gaps"]
+        batches = [one for one in batches if not (unspoken and one[1].table == "gaps")]
         try:
             await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
         except (JournalFull, DiskFull) as error:
             if not unspoken:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
-            self._refusals.add(self._kept.keep(self._refuse(batches, reason, WAITING)), reason)
+            self._refusals.add(self._kept.keep(held + self._refuse(batches, reason, WAITING)), reason)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
-        self._kept.keep(())
+        self._kept.keep(held)
         for market, text in self._kept.take_left_out():
             self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
@@ -124,13 +133,41 @@ class Committer:
         """What the backend will never have is a gap of the store. From the deliverer's thread."""
         refusals = Refusals()
         refusals.add([(market, batch) for batch in batches if batch.table not in KEPT], BY_BACKEND)
-        taken = refusals.take()
+        self._state(market, [refused for _, refused in refusals.take()])
+
+    def damaged(self, market: Market, damage: Damage) -> None:
+        """What the journal's file holds no more is a gap of the store. From the deliverer's thread."""
+        self._state(market, [damaged_rows(damage)])
+
+    def state_unsaid(self, known: Mapping[Market, Resume]) -> None:
+        """States gaps of dead letters whose process was killed before it could. Once, before any market begins.
+
+        `known` says up to when the commits of each market reach: a gap is in the first one after the refusal. Gaps that
+        were stated after all are stated twice, under two names, which says the same.
+        """
+        assert self.journal is not None
+        unsaid: dict[Market, dict[int, int]] = {}
+        for id_, (market, refused_ns) in self.journal.refused_ns().items():
+            committed_ns = known[market].last_ns if market in known else 0
+            if refused_ns > committed_ns - _STATED_WITHIN_NS:
+                unsaid.setdefault(market, {})[id_] = refused_ns
+        for market, letters in unsaid.items():
+            refusals, damaged = Refusals(), []
+            for _, table, _, created_ns, batch in self.journal.dead_letters(letters):
+                if batch is None:
+                    damaged.append((market, damaged_rows(Damage(table, None, None, created_ns, created_ns))))
+                elif table not in KEPT:
+                    refusals.add([(market, batch)], BY_BACKEND)
+            # Not the present time: a market that is not collected any more would get new gaps at each start.
+            self._commit_refused(gap_rows([*refusals.take(), *damaged], max(letters.values())))
+
+    def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)
         if running and not self._finished and self._loop is not None:
-            for _, refused in taken:
+            for refused in gaps:
                 self._loop.call_soon_threadsafe(self._state_refused, market, refused)
         else:
-            self._commit_refused(gap_rows(taken, self._clock.now_ns()))
+            self._commit_refused(gap_rows([(market, refused) for refused in gaps], self._clock.now_ns()))
 
     def _take(self) -> tuple[Rows, dict[Market, bytes]]:
         """Every row since the last call, and what each market remembers."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.journal.deliverer import Deliverer, DeliveryCounts
     from collector.journal.journal import Journal
+    from collector.journal.plans import Damage
     from collector.settings import RunSettings
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _DRAIN_S = 20.0
 
 OnEvent = Callable[[int, Market | None, str, str], None]
 OnRefused = Callable[[Market, list[Batch]], None]
+OnDamaged = Callable[[Market, "Damage"], None]
 
 
 class Delivery:
@@ -47,8 +49,10 @@ class Delivery:
         self._running: asyncio.Future[None] | None = None
 
     @classmethod
-    def open(cls, settings: RunSettings, clock: Clock, on_event: OnEvent, on_refused: OnRefused) -> Delivery:
-        """Opens backend and journal; both callbacks are called on the deliverer's thread.
+    def open(
+        cls, settings: RunSettings, clock: Clock, on_event: OnEvent, on_refused: OnRefused, on_damaged: OnDamaged
+    ) -> Delivery:
+        """Opens backend and journal; the callbacks are called on the deliverer's thread.
 
         Raises:
             ConfigurationError: one of them cannot be used. Nothing that was stored before is touched.
@@ -65,13 +69,20 @@ class Delivery:
             limits=DeliveryLimits(flush_interval_s=settings.flush_interval_s, max_rows=settings.max_batch_rows),
             on_event=on_event,
             on_refused=on_refused,
+            on_damaged=on_damaged,
             wait=pauses_up_to(min(60.0, max(15.0, settings.flush_interval_s))),
         )
         return cls(journal, deliverer, backend, settings.store.place[1], clock)
 
     def states(self) -> dict[Market, Resume]:
-        """What each market remembers, by the journal."""
-        return {market: msgspec.json.decode(body, type=Resume) for market, body in self.journal.states().items()}
+        """What each market remembers, by the journal. One that is damaged is left out: then the store knows best."""
+        known = {}
+        for market, body in self.journal.states().items():
+            try:
+                known[market] = msgspec.json.decode(body, type=Resume)
+            except msgspec.MsgspecError as error:
+                log.error("the journal remembers nothing readable of %s %s: %s", market.exchange, market.symbol, error)
+        return known
 
     def start(self) -> asyncio.Future[None]:
         """Begins to deliver; gives what ends only with a failure, or in `drain`."""

@@ -119,11 +119,13 @@ class Pipeline:
         if self._settings.dry_run:
             return {}
         self._committer.begin()
-        refused = self._committer.refused_by_backend
-        self._delivery = delivery = Delivery.open(self._settings, self._clock, self._delivery_event, refused)
+        refused, damaged = self._committer.refused_by_backend, self._committer.damaged
+        self._delivery = delivery = Delivery.open(self._settings, self._clock, self._delivery_event, refused, damaged)
         self._committer.journal = delivery.journal
         self._coverage.collector_id = delivery.journal.collector_id
-        return delivery.states()
+        known = delivery.states()
+        self._committer.state_unsaid(known)
+        return known
 
     async def _start_venues(self) -> None:
         """Starts every feed; a stop signal meanwhile ends the wait."""

@@ -140,7 +140,7 @@ class LiveMarket:
         try:
             self._drain()
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
-            self._begin_anew(self.market.resume().last_ns, error)
+            self._begin_anew(self.market.resume().last_ns, error, while_draining=True)
         rows, self._rows = self.process_rows + self._rows, []
         self.process_rows = []
         return rows
@@ -164,13 +164,15 @@ class LiveMarket:
         self._rows += self.market.drain()
         self.remembered = msgspec.json.encode(self.market.resume())
 
-    def _begin_anew(self, recv_ns: int, error: Exception) -> None:
+    def _begin_anew(self, recv_ns: int, error: Exception, *, while_draining: bool = False) -> None:
         """A fault of ours in this market must not end the others: it starts again from what it remembers.
 
         Rows that it cannot give any more lie in the gap since the last drain.
         """
         log.error("%s failed and begins anew", self.name, exc_info=error)
         try:
+            if while_draining:  # what it gave is gone, and it would remember more than what it gives now
+                raise error
             self._drain()
         except Exception as again:  # noqa: BLE001  then the last drain counts
             log.warning("%s lost its rows since the last drain, which will be a gap: %s", self.name, again)

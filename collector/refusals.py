@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,6 +13,9 @@ from collector.core.gaps import Gap, GapLedger
 from collector.core.inputs import Refused
 from collector.core.records import rows_batch
 from storage_backends.interface import Market
+
+if TYPE_CHECKING:
+    from collector.journal.plans import Damage
 
 KEPT = frozenset({"gaps", "events", "clock"})
 """Tables small enough to wait in memory; they say what happened to the others."""
@@ -136,6 +140,25 @@ def _size(batch: Batch) -> int:
     texts = batch.columns.get("text", [])
     assert isinstance(texts, list)
     return _EVENT_BYTES * batch.rows + sum(len(text) for text in texts if text is not None)
+
+
+def damaged_rows(damage: Damage) -> Refused:
+    """What batches held that cannot be read any more: ids where those beside them tell, else only when they came."""
+    ids: tuple[int | None, int | None] = (None, None)
+    stream = damage.table
+    if damage.table in _STREAMS:
+        stream, ident, _ = _STREAMS[damage.table]
+        if damage.before is not None and damage.after is not None:
+            before, after = _heard(damage.before, ident), _heard(damage.after, ident)
+            if before and after and max(before) + 1 < _first_missing(damage.after, after):
+                ids = max(before) + 1, _first_missing(damage.after, after) - 1
+    return Refused(stream, "damaged in the journal", *ids, damage.from_ns, damage.to_ns)
+
+
+def _heard(batch: Batch, ident: str) -> list[int]:
+    """The ids of rows that were not fetched for an old gap."""
+    ids = zip(batch.columns[ident], _sources(batch), strict=True)  # type: ignore[arg-type]
+    return [int(one) for one, source in ids if source == "ws"]
 
 
 def gap_rows(refusals: Iterable[tuple[Market, Refused]], detected_ns: int) -> list[tuple[Market, Batch]]:

@@ -25,6 +25,7 @@ from collector.markets import FUTURES
 from collector.model_file import ModelFile
 from collector.sources.capture import (
     COLLECTOR_STREAM,
+    OWN_NAME,
     RAW_STREAM,
     CaptureError,
     CaptureLine,
@@ -38,7 +39,6 @@ Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
 
 _DRAIN_NS = 1_000_000_000
-_OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_\d{8}T\d{6}_\d+\.zst")
 _BREAK_NS = 3600 * 1_000_000_000
 _BEGINNING = 5000  # lines of a capture that tell which streams it has
 _SYMBOL = re.compile(r"[A-Z0-9_]+")
@@ -96,7 +96,7 @@ class Replay:
         """
         progress = self.progress
         uncommitted = Uncommitted(paths)
-        for path, line in merge_captures(paths):
+        for path, line in merge_captures([path for path in paths if path not in uncommitted.wholly]):
             if progress.first_ns is None:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1
@@ -229,7 +229,7 @@ class Replay:
     def _exchange_of(self, path: Path) -> str | None:
         """The exchange of a capture that `run --raw` wrote: by its session, or by the name of a file that goes on."""
         if path not in self._exchanges:
-            named = _OWN_NAME.fullmatch(path.name)
+            named = OWN_NAME.fullmatch(path.name)
             self._exchanges[path] = named.group(2) if named else None
         return self._exchanges[path]
 
@@ -247,7 +247,7 @@ class Replay:
 
     def _symbol(self, path: Path) -> str | None:
         if path not in self._file_symbols:
-            named = _OWN_NAME.fullmatch(path.name)
+            named = OWN_NAME.fullmatch(path.name)
             self._file_symbols[path] = named.group(1) if named else symbol_of(path, self.symbols) or symbol_of(path)
         return self._file_symbols[path]
 

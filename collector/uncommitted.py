@@ -8,51 +8,71 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from types import UnionType
 from typing import NamedTuple
 
 import msgspec
 
 from collector.core.inputs import SessionStarted, SessionStopped, Tick, decode_input
-from collector.sources.capture import COLLECTOR_STREAM, CaptureError, CaptureLine, read_capture
+from collector.sources.capture import COLLECTOR_STREAM, CaptureError, CaptureLine, in_turn, read_capture
 
 Key = tuple[str, str]
 """Exchange and symbol."""
 
 
+_ENDS = Tick | SessionStopped
+"""What stands at the end of a commit."""
+
+
 class _Lost(NamedTuple):
-    committed_ns: int
+    committed_ns: int | None  # None: never
     restarted_ns: int
 
 
 class Uncommitted:
-    """Tells which lines to pass over, of captures that are read once, merged by time.
+    """Tells which lines to pass over, of captures that are read once, as `merge_captures` gives them.
 
     A commit ends with a tick or with the session, so lines are lost from behind that line to the next session's first.
     Where no line is of that time, as after the loss of a journal, nothing is passed over.
+
+    Attributes:
+        wholly: files of sessions that committed nothing at all, and whose market nobody had heard of before.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
+        self.wholly: set[Path] = set()
         self._lost: dict[Key, list[_Lost]] = {}
         self._reached: dict[Key, set[int]] = {}
-        for path in paths:
-            found = _first_session(path)
-            if found is not None:
-                key, lost = found
-                self._lost.setdefault(key, []).append(lost)
-        for several in self._lost.values():
-            several.sort(key=lambda one: one.restarted_ns)
+        placed: dict[Key, list[tuple[int, _Lost]]] = {}
+        for files in in_turn(paths):
+            reached_ns = 0
+            before: list[Path] = []  # the files of the session before
+            for path in files:
+                session = _first_session(path)
+                if session is not None:
+                    key, lost = session
+                    if lost.committed_ns is not None:
+                        reached_ns = max(reached_ns, lost.restarted_ns)
+                        placed.setdefault(key, []).append((reached_ns, lost))
+                    elif not any(map(_has_commits, before)):
+                        self.wholly.update(before)
+                    before = []
+                before.append(path)
+        for key, several in placed.items():
+            self._lost[key] = [lost for _, lost in sorted(several, key=lambda one: one[0])]
 
     def has(self, key: Key, line: CaptureLine) -> bool:
         """Whether `line` was never committed. Call it for each line of the market, in order."""
         several = self._lost.get(key)
-        while several and several[0].restarted_ns <= line.recv_ns:
+        own = line.stream == COLLECTOR_STREAM
+        # By the line itself: where the wall clock was set back, its time lies before that of lines of the killed one.
+        if several and own and several[0].restarted_ns == line.recv_ns and _is(line, SessionStarted):
             several.pop(0)
         if not several:
             return False
         reached = self._reached.setdefault(key, set())
-        own = line.stream == COLLECTOR_STREAM
         if own and any(one.committed_ns == line.recv_ns for one in several):
-            if _ends_commit(line):
+            if _is(line, _ENDS):
                 reached.add(line.recv_ns)
             return several[0].committed_ns in reached and several[0].committed_ns != line.recv_ns
         return several[0].committed_ns in reached
@@ -66,13 +86,21 @@ def _first_session(path: Path) -> tuple[Key, _Lost] | None:
         session = decode_input(line.data)
     except (CaptureError, msgspec.MsgspecError):  # who replays the file says it better
         return None
-    if not isinstance(session, SessionStarted) or session.resume is None:
+    if not isinstance(session, SessionStarted):
         return None
-    return (session.exchange, session.symbol), _Lost(session.resume.last_ns, line.recv_ns)
+    committed_ns = None if session.resume is None else session.resume.last_ns
+    return (session.exchange, session.symbol), _Lost(committed_ns, line.recv_ns)
 
 
-def _ends_commit(line: CaptureLine) -> bool:
+def _has_commits(path: Path) -> bool:
     try:
-        return isinstance(decode_input(line.data), Tick | SessionStopped)
+        return any(line.stream == COLLECTOR_STREAM and _is(line, _ENDS) for line in read_capture(path))
+    except CaptureError:
+        return True
+
+
+def _is(line: CaptureLine, kind: type | UnionType) -> bool:
+    try:
+        return isinstance(decode_input(line.data), kind)
     except msgspec.MsgspecError:
         return False

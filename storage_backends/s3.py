@@ -73,6 +73,7 @@ class S3Files:
 
     def __init__(self, location: Location) -> None:
         self._client = S3Client(location)
+        self._open: set[str] = set()  # folders of dates that were written to and that no deletion hides
 
     def where(self, path: str = "") -> str:
         return self._client.where(path)
@@ -145,6 +146,12 @@ class S3Files:
         """Nothing is left behind by a writer that died."""
 
     def put(self, path: str, payload: bytes, content_hash: str) -> bool:
+        folder = path.rpartition("/")[0]
+        if folder not in self._open:
+            # Left by a deletion whose process died: what is put beside it nobody would ever see.
+            if self._client.head(f"{folder}/{_DELETED}") is not None:
+                self._discard(folder)
+            self._open.add(folder)
         md5 = hashlib.md5(payload, usedforsecurity=False).digest()
         return self._client.put(path, payload, md5, {"content-hash": content_hash})
 
@@ -161,6 +168,17 @@ class S3Files:
             list(pool.map(self._client.delete, [f"{folder}/{name}" for name in names]))
 
     def discard(self, folder: str) -> None:
+        # Deletions whose process died are hidden from whoever lists days: they are finished with the next one.
+        parent = folder.rpartition("/")[0]
+        markers = f"/{_DELETED}"
+        pages = self._client.pages(f"{parent}/date=")
+        paths = [self._client.path_of(each["Key"]) for page in pages for each in page.get("Contents", ())]
+        for path in paths:
+            if path.endswith(markers):
+                self._discard(path.removesuffix(markers))
+        self._discard(folder)
+
+    def _discard(self, folder: str) -> None:
         marker = f"{folder}/{_DELETED}"
         self._client.put(marker, b"", hashlib.md5(usedforsecurity=False).digest(), {}, only_new=False)
         self.remove(folder, [name for name in self._names(folder) if name != _DELETED])

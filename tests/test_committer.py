@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +20,11 @@ from collector.coverage_log import CoverageLog
 from collector.journal.errors import JournalFull
 from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
+from collector.journal.plans import Damage
 from collector.observers import Observers
 from collector.watch import Watch
 from storage_backends.interface import Market
+from tests.core.script import tables
 from tests.settings import run_settings
 from tests.test_recorder import Bug, Feed, break_once
 
@@ -158,3 +161,42 @@ async def test_quality_of_the_time_without_room_is_stored_afterwards(rig: Rig, m
     assert rig.rows("quality") == 1
     assert rig.rows("diffs") == 0
     assert rig.rows("gaps") >= 2
+
+
+async def test_batches_that_the_journal_holds_no_more_are_a_gap(rig: Rig) -> None:
+    rig.committer.begin()
+    rig.second()
+    await rig.committer.commit()
+    before = rig.rows("gaps")
+    now_ns = rig.feed.now
+    for symbol in ("AUSDT", "not collected any more"):
+        rig.committer.damaged(Market("binanceusdm", symbol), Damage("diffs", None, None, now_ns - 1, now_ns))
+    await asyncio.sleep(0)
+    await rig.committer.commit()
+    assert rig.rows("gaps") == before + 2
+
+
+async def test_dead_letters_of_a_process_that_was_killed_are_a_gap_at_the_next_start(rig: Rig) -> None:
+    """It had moved the rows there, and was about to say so in its next commit."""
+
+    def refuse(table: str) -> None:
+        groups = [group for group in rig.journal.groups() if group.table == table]
+        for plan in rig.journal.plan(groups, before_ns=1 << 62, max_rows=1 << 40, max_bytes=1 << 40):
+            rig.journal.refuse(plan, "not wanted")
+
+    rig.second()
+    await rig.committer.commit()
+    refuse("diffs")
+    for _ in range(2):  # a second start says nothing new
+        rig.committer.state_unsaid(rig.states())
+    (group,) = [one for one in rig.journal.groups() if one.table == "gaps" and one.market.symbol == "AUSDT"]
+    (plan,) = rig.journal.plan([group], before_ns=1 << 62, max_rows=1 << 40, max_bytes=1 << 40)
+    stated = [row for batch in rig.journal.load(plan) for row in tables([batch])["gaps"]]
+    assert {row["reason"] for row in stated} == {"refused by the backend"}
+    assert len({row["gap_id"] for row in stated}) == 1
+    rig.feed.clock.advance(60)
+    rig.second()
+    await rig.committer.commit()
+    gaps = rig.rows("gaps")
+    rig.committer.state_unsaid(rig.states())
+    assert rig.rows("gaps") == gaps, "what was refused long before the last commit is stated"

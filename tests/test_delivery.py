@@ -1,14 +1,17 @@
-"""The end of a run: what is said of what could not be delivered."""
+"""Journal and backend of a run: what its start finds, and what its end says of what could not be delivered."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from collector.clock import ManualClock
+from collector.core.inputs import Resume
 from collector.delivery import Delivery
 from collector.journal.deliverer import Deliverer
 from collector.journal.format import JOURNAL_FILE
@@ -17,6 +20,7 @@ from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Market
 from tests.journal.rows import BTC, ETH, START_NS, numbered
 from tests.journal.test_deliverer import FakeBackend, always, only
+from tests.settings import run_settings
 
 
 @pytest.fixture
@@ -67,3 +71,24 @@ def test_a_backend_that_does_not_take_one_market(tmp_path: Path, clock: ManualCl
     said = _said(tmp_path, clock, only(BTC, TransientBackendError("not these")), pause_s=15)
     assert said.startswith("stopped; 3 rows stay in")
     assert said.endswith("the place did not take all of them (last error: TransientBackendError: not these)")
+
+
+def nothing(*_: Any) -> None:
+    """Nobody listens."""
+
+
+def test_what_a_market_remembers_may_be_damaged(
+    tmp_path: Path, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A bit that fell over in one market's state must not keep all of them from starting, for ever."""
+    sound, damaged = Market("binance", "AUSDT"), Market("binance", "BUSDT")
+    body = msgspec.json.encode(Resume(last_epoch=5, last_ns=7))
+    journal = Journal.open(tmp_path / JOURNAL_FILE, clock=clock)
+    journal.commit([], {sound: body, damaged: body.replace(b'"last_epoch":5', b'"last_epoch":\x85')})
+    journal.close()
+    delivery = Delivery.open(run_settings(tmp_path), clock, nothing, nothing, nothing)
+    try:
+        assert delivery.states() == {sound: Resume(last_epoch=5, last_ns=7)}
+        assert "BUSDT" in caplog.text
+    finally:
+        delivery.close()

@@ -11,8 +11,11 @@ import pytest
 from collector.clock import ManualClock
 from collector.core.batch import Batch
 from collector.core.depth import Depth
+from collector.core.depth_rows import DepthRows
+from collector.core.diffs import DiffChunk
 from collector.core.inputs import SessionStarted, Tick
 from collector.core.market import Market as Core
+from collector.core.tapes import Tape
 from collector.recorder import LiveMarket, Recorder
 from collector.replay import Replay
 from collector.sources.capture_writer import CaptureWriter
@@ -61,6 +64,12 @@ class Feed:
         message = self.exchanges[symbol].diff(self.now) | {"s": symbol} | changes
         assert self.recorder.frame(self.now, 1, text(message)) == Stream(symbol, "depth", "")
         return int(message["u"])
+
+    def trade(self, symbol: str) -> int:
+        self.clock.advance(0.01)
+        message = self.exchanges[symbol].trade(self.now) | {"s": symbol}
+        self.recorder.frame(self.now, 1, text(message))
+        return int(message["a"])
 
     def anchor(self, symbol: str, body: bytes | None = None) -> None:
         self.recorder.anchor_requested(self.now, symbol, "test")
@@ -133,6 +142,30 @@ def test_a_market_that_cannot_be_drained_loses_what_lies_in_its_gap_alone(monkey
     gap = [row for row in rows["gaps"] if row["stream"] == "depth"][-1]
     assert gap["from_id"] == stored + 1
     assert lost[-1] <= gap["to_id"] < later
+
+
+@pytest.mark.parametrize(("owner", "method"), [(DiffChunk, "__init__"), (DepthRows, "drain"), (Tape, "_take")])
+def test_a_fault_that_does_not_come_twice_loses_nothing_unsaid(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str
+) -> None:
+    """Wherever rows were when it happened: they are given after all, or the gap reaches back to before them."""
+    feed = Feed()
+    first = feed.diff("BUSDT"), feed.trade("BUSDT")
+    feed.drained("BUSDT")
+    between = feed.diff("BUSDT"), feed.trade("BUSDT")
+    break_once(monkeypatch, owner, method)
+    if owner is DiffChunk:
+        feed.anchor("BUSDT")
+    feed.drained("BUSDT")
+    last = feed.diff("BUSDT"), feed.trade("BUSDT")
+    rows = feed.drained("BUSDT")
+    assert "internal_error" in [row["kind"] for row in rows["events"]]
+    for stream, table, key in (("depth", "diffs", "last_id"), ("trades", "trades", "agg_trade_id")):
+        number = stream == "trades"
+        gap = [row for row in rows["gaps"] if row["stream"] == stream][-1]
+        stored = {row[key] for row in rows[table]}
+        assert {first[number], last[number]} <= stored
+        assert between[number] in stored or gap["from_id"] <= between[number] <= gap["to_id"]
 
 
 def test_failures_are_logged_with_their_cause(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from collector.audit.gaps import id_cover, time_cover
-from collector.core.batch import Batch
+from collector.core.batch import Batch, taken
 from collector.core.gaps import Gap
 from collector.core.inputs import Opened, Refused, Tick
 from collector.core.market import Market as Core
-from collector.refusals import KEPT, Kept, Refusals, gap_rows
+from collector.journal.plans import Damage
+from collector.refusals import KEPT, Kept, Refusals, damaged_rows, gap_rows
 from storage_backends.interface import Market
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 from tests.core.script import Input, hand, session, tables
@@ -133,6 +136,28 @@ def test_quality_waits_too_in_half_of_the_room() -> None:
     assert [batch.columns["epoch"][0] for _, batch in kept.batches if batch.table == "quality"] == [0]
     assert [batch.columns["epoch"][0] for _, batch in left_out] == [30], "it is told of what is new"
     assert sum(batch.rows for _, batch in kept.batches if batch.table == "events") == 4
+
+
+@pytest.mark.parametrize("futures", [True, False])
+def test_batches_that_cannot_be_read_are_told_by_those_beside_them(futures: bool) -> None:
+    rows = {batch.table: batch for batch in received(futures=futures)}
+    for table, column, stream in (("diffs", "last_id", "depth"), ("trades", "agg_trade_id", "trades")):
+        third = rows[table].rows // 3
+        before, damaged, after = (taken(rows[table], range(at * third, (at + 1) * third)) for at in range(3))
+        refused = damaged_rows(Damage(table, before, after, 5, 9))
+        assert (refused.stream, refused.from_ns, refused.to_ns) == (stream, 5, 9)
+        ids = [int(one) for one in damaged.columns[column]]
+        (gap,) = gaps_of([(MARKET, refused)])
+        assert all(id_cover([gap], stream).holds(one, one) for one in ids)
+        beside = [*before.columns[column], *after.columns[column]]
+        assert not any(id_cover([gap], stream).holds(int(one), int(one)) for one in beside)
+        assert refused.to_id is not None
+        assert refused.to_id < int(after.columns[column][0])
+        for one in (Damage(table, None, after, 5, 9), Damage(table, before, None, 5, 9)):
+            assert (damaged_rows(one).from_id, damaged_rows(one).to_id) == (None, None)
+    fetched = Batch("trades", {**before.columns, "source": ["rest"] * third})
+    assert damaged_rows(Damage("trades", fetched, after, 5, 9)).from_id is None
+    assert damaged_rows(Damage("features", before, after, 5, 9)).stream == "features"
 
 
 def test_gaps_without_a_market_that_runs_are_told_apart() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from collector.core.batch import Batch
-from collector.core.inputs import Opened, SessionStarted, SessionStopped, encode_input
+from collector.core.inputs import Opened, Resume, SessionStarted, SessionStopped, Tick, encode_input
+from collector.core.sequencer import Position
 from collector.errors import ConfigurationError
 from collector.replay import Replay
 from collector.settings import Derived
@@ -129,6 +131,35 @@ def test_a_file_in_which_a_session_goes_on_belongs_to_its_market(tmp_path: Path)
         assert list(found) == [("binance", "BTCUSDT")]
         assert len(found["binance", "BTCUSDT"]["diffs"]) == len(files)
         assert "gaps" not in found["binance", "BTCUSDT"]
+
+
+def test_a_session_that_began_before_the_one_before_ended_by_its_clock(tmp_path: Path) -> None:
+    """The wall clock was ahead, and was set right before the restart after a kill."""
+    exchange = Exchange(futures=True)
+    lines = [frame(exchange, START_NS + number * SECOND // 2) for number in range(9)]
+    ids = [msgspec.json.decode(line)["data"]["u"] for _, line in lines]
+    session = SessionStarted(exchange="binanceusdm", symbol="BTCUSDT", futures=True, channels=("depth",))
+    killed = write(
+        tmp_path / "BTCUSDT_binanceusdm_20231114T221320_0.zst",
+        own(START_NS, session),
+        own(START_NS, Opened(1, ["depth"])),
+        *lines[:5],
+        own(START_NS + 2 * SECOND, Tick()),
+        lines[5],
+    )
+    resume = Resume({"depth": Position(ids[4], *lines[4][:1])}, {}, START_NS // SECOND + 2, START_NS + 2 * SECOND)
+    began_ns = START_NS + SECOND
+    again = write(
+        tmp_path / "BTCUSDT_binanceusdm_20231114T221321_0.zst",
+        own(began_ns, msgspec.structs.replace(session, resume=resume)),
+        own(began_ns, Opened(1, ["depth"])),
+        *((began_ns + number, line) for number, (_, line) in enumerate(lines[6:])),
+        own(began_ns + 3 * SECOND, SessionStopped("stopped")),
+    )
+    rows = replay(again, killed)["binanceusdm", "BTCUSDT"]
+    assert [row["last_id"] for row in rows["diffs"]] == [*ids[:5], *ids[6:]]
+    assert [row["epoch"] - START_NS // SECOND for row in rows["depth"]] == [1, 2, 3, 4]
+    assert (rows["gaps"][-1]["from_id"], rows["gaps"][-1]["to_id"]) == (ids[4] + 1, ids[5])
 
 
 def test_streams_of_all_markets_make_no_market_of_their_own(tmp_path: Path) -> None:

@@ -26,11 +26,17 @@ def read_gaps(backend: Backend, market: Market) -> list[Gap]:
 
 
 def id_cover(gaps: Iterable[Gap], stream: str) -> IdRanges:
-    """The ids that stated and unhealed gaps of a stream say are missing."""
+    """The ids that stated and unhealed gaps of a stream say are missing.
+
+    Where ids began anew (`recounts`) nobody knows how far the old count went, and higher ids are those of the new one.
+    """
     return IdRanges(
         (gap.from_id, _FOR_EVER if gap.to_id is None else gap.to_id)
         for gap in gaps
-        if gap.stream == stream and not gap.healed and gap.from_id is not None
+        if gap.stream == stream
+        and not gap.healed
+        and gap.from_id is not None
+        and (gap.to_id is not None or gap.to_ns is None)
     )
 
 

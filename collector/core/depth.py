@@ -108,14 +108,16 @@ class Depth:
 
     def settle(self) -> None:
         """Parses what waits, hands its rows on and brings the book up to date."""
-        late, self._late = self._late, []
-        if late:
-            self._take(late, late=True)
-        pending, self._pending = self._pending, []
-        if pending:
-            self._take(pending)
+        # Forgotten only once they are rows: a fault of ours on the way must not leave positions ahead of rows.
+        if self._late:
+            self._take(self._late, late=True)
+            self._late = []
+        if self._pending:
+            self._take(self._pending)
+            oldest_ns = self._pending[0].recv_ns
+            self._pending = []
             if self.on_applied is not None and self.book is not None:
-                self.on_applied(pending[0].recv_ns)
+                self.on_applied(oldest_ns)
 
     def anchor_requested(self, recv_ns: int) -> None:
         """Keeps the book of this moment for the comparison."""

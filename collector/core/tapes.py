@@ -152,9 +152,9 @@ class Tape:
 
     def settle(self) -> None:
         """Parses what waits; a message with a bad number goes into quarantine and leaves a gap of its own id."""
-        entries, self._pending = self._pending, []
-        if entries:
-            self._take(entries)
+        if self._pending:
+            self._take(self._pending)
+            self._pending = []  # not before: a fault of ours on the way must not leave the position ahead of the rows
 
     def _contradicts(self, ident: int, entry: Entry) -> bool:
         known, now = self._told.get(ident), entry.message

@@ -10,7 +10,7 @@ from storage_backends.interface import Market
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from collector.core.batch import Batch
     from collector.journal.database import Database
@@ -30,11 +30,19 @@ def bury(db: sqlite3.Connection, ids: Sequence[int], now_ns: int, reason: str) -
     )
 
 
-def letters(file: Database) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
-    """(id, table, market, created_ns, rows) of each; None for rows that are damaged."""
+def refused_ns(file: Database) -> dict[int, tuple[Market, int]]:
+    """Market and time of refusal of each, by its id."""
+    rows = file.read("SELECT id, exchange, symbol, refused_ns FROM dead_letter")
+    return {id_: (Market(exchange, symbol), at_ns) for id_, exchange, symbol, at_ns in rows}
+
+
+def letters(file: Database, ids: Collection[int] | None = None) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
+    """(id, table, market, created_ns, rows) of each, or of `ids`; None for rows that are damaged."""
     for id_, table, exchange, symbol, created_ns, reason in file.read(
         "SELECT id, table_name, exchange, symbol, created_ns, reason FROM dead_letter ORDER BY id"
     ):
+        if ids is not None and id_ not in ids:
+            continue
         batch = None
         if DAMAGED not in reason:
             with contextlib.suppress(BadBody):

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import tenacity
 
 from collector.core.batch import taken
+from collector.journal.damage import damages_in
 from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
 from collector.journal.limits import FULL_JITTER, DeliveryLimits
+from collector.journal.plans import Damage
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
 from storage_backends.interface import Write
 
@@ -59,6 +61,8 @@ class _Attempt:
     due_ns: int = 0
     alone: bool = False
     """Something that nobody foresaw came of a write of several; which of them it was shows when each goes by itself."""
+    written: bool = False
+    """The backend has it, and the journal has not taken note yet."""
 
 
 def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
@@ -69,11 +73,16 @@ def _no_gap(market: Market, batches: list[Batch]) -> None:
     """Nobody asked."""
 
 
+def _no_damage(market: Market, damage: Damage) -> None:
+    """Nobody asked."""
+
+
 class Deliverer:
     """One for each journal; `step`, `run` and `drain` are called by one thread at a time.
 
     `on_event(now_ns, market, kind, detail)` is called on that thread: `backend_away` and `backend_back` (market None),
-    and `dead_letter`. `on_refused(market, batches)` gets the rows that went there, as far as they can be read.
+    and `dead_letter`. `on_refused(market, batches)` gets the rows that went there, as far as they can be read, and
+    `on_damaged(market, damage)` what is known of the others.
     """
 
     def __init__(
@@ -85,6 +94,7 @@ class Deliverer:
         limits: DeliveryLimits | None = None,
         on_event: Callable[[int, Market | None, str, str], None] = _no_event,
         on_refused: Callable[[Market, list[Batch]], None] = _no_gap,
+        on_damaged: Callable[[Market, Damage], None] = _no_damage,
         wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -95,6 +105,7 @@ class Deliverer:
         self._limits = limits or DeliveryLimits()
         self._on_event = on_event
         self._on_refused = on_refused
+        self._on_damaged = on_damaged
         self._retrying = tenacity.Retrying(wait=wait)
         self._wait = wait
         self._sleep = sleep
@@ -221,23 +232,26 @@ class Deliverer:
 
     def _write(self, attempts: list[_Attempt]) -> list[Plan]:
         """The plans that the backend has now. The others were refused or wait for their next turn."""
-        loaded = self._load(attempts)
+        # Not written again: of some, the journal may have forgotten rows before it found no room to forget the rest.
+        stored = [attempt.plan for attempt in attempts if attempt.written]
+        loaded = self._load([attempt for attempt in attempts if not attempt.written])
         if not loaded:
-            return []
+            return stored
         writes = [
             Write(attempt.plan.table, attempt.plan.market, rows, attempt.plan.writer, attempt.plan.content_hash)
             for attempt, rows in loaded
         ]
         tried = [(attempt, write) for (attempt, _), write in zip(loaded, writes, strict=True)]
         written, refused = self._try(tried)
+        stored += written
         if not refused:
-            return written
+            return stored
         # Lost permissions are no fault of the rows, also where they come back between a write and a look at the
         # backend: rows are refused if they were when it was well before, and is well still.
         if self._well():
             for attempt, write, _ in refused:
-                stored, refused_again = self._try([(attempt, write)])
-                written += stored
+                written, refused_again = self._try([(attempt, write)])
+                stored += written
                 for _, _, error in refused_again:
                     if self._well():
                         self._refuse(attempt, error)
@@ -245,7 +259,7 @@ class Deliverer:
                         self._postpone(attempt, error)
         else:
             self._postpone_all([(attempt, error) for attempt, _, error in refused])
-        return written
+        return stored
 
     def _try(
         self, tried: Sequence[tuple[_Attempt, Write]]
@@ -294,7 +308,10 @@ class Deliverer:
         for attempt in attempts:
             rows = found[attempt.plan.id]
             if isinstance(rows, DamagedBatchError):
-                self._refuse(attempt, rows, rows.ids)
+                damages = damages_in(self._journal, attempt.plan, rows.ids)
+                if self._refuse(attempt, rows, rows.ids):
+                    for damage in damages:
+                        self._on_damaged(attempt.plan.market, damage)
             elif isinstance(rows, ValueError):
                 self._refuse(attempt, rows)
             else:
@@ -325,7 +342,8 @@ class Deliverer:
         error: Exception,
         ids: frozenset[int] | None = None,
         lost: list[Batch] | None = None,
-    ) -> None:
+    ) -> bool:
+        """False when it has to wait, for lack of room."""
         plan = attempt.plan
         if lost is None:
             lost = self._readable(plan) if ids is None else []
@@ -333,7 +351,7 @@ class Deliverer:
             refused_rows = self._journal.refuse(plan, str(error), ids=ids)
         except DiskFull as full:
             self._postpone(attempt, full)
-            return
+            return False
         del self._attempts[plan.id]
         self._counts = replace(self._counts, refused_rows=self._counts.refused_rows + refused_rows)
         self._note(error)
@@ -341,6 +359,7 @@ class Deliverer:
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
             self._on_refused(plan.market, lost)
+        return True
 
     def _postpone_all(self, failed: Sequence[tuple[_Attempt, Exception]]) -> None:
         """One request that failed is one failure, however many plans were in it."""
@@ -388,8 +407,8 @@ class Deliverer:
         try:
             self._journal.acknowledge(plans)
         except DiskFull as error:
-            # They are written again, which changes nothing, and acknowledged then.
             for plan in plans:
+                self._attempts[plan.id].written = True
                 self._postpone(self._attempts[plan.id], error)
             return 0
         for plan in plans:

@@ -245,6 +245,18 @@ class Journal:
                 f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {dead_letters.DAMAGED}", damaged
             )
 
+    def committed_ns(self, plan: Plan) -> list[int]:
+        """When each batch of `plan` was committed, in the order of `plan.ids`.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        times: list[int] = []
+        for id_ in plan.ids:
+            found = self._db.read("SELECT created_ns FROM batch WHERE id = ?", (id_,))
+            times.append(found[0][0] if found else (times or [plan.oldest_ns])[-1])
+        return times
+
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
 
@@ -297,13 +309,21 @@ class Journal:
                 self._count(later)
         return plan.rows - sum(rows for rows, *_ in kept)
 
-    def dead_letters(self) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
-        """(id, table, market, created_ns, rows) of each; None for rows that are damaged.
+    def refused_ns(self) -> dict[int, tuple[Market, int]]:
+        """Market and time of refusal of each dead letter, by its id.
 
         Raises:
             JournalFailed: the disk or the file failed.
         """
-        yield from dead_letters.letters(self._db)
+        return dead_letters.refused_ns(self._db)
+
+    def dead_letters(self, ids: Collection[int] | None = None) -> Iterator[tuple[int, str, Market, int, Batch | None]]:
+        """(id, table, market, created_ns, rows) of each, or of `ids`; None for rows that are damaged.
+
+        Raises:
+            JournalFailed: the disk or the file failed.
+        """
+        yield from dead_letters.letters(self._db, ids)
 
     def requeue(self) -> int:
         """Lets the dead letters wait for the backend again, behind all else; returns how many rows.

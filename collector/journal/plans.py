@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collector.core.batch import Batch
     from storage_backends.interface import Market
 
 
@@ -36,6 +37,17 @@ class Plan:
     writer: str
     content_hash: str
     ids: array[int]
+
+
+class Damage(NamedTuple):
+    """Batches of a plan, one after the other, that cannot be read; `before` and `after` are what stands beside them
+    there, None at its ends. What they held was received before `to_ns`, and hardly before `from_ns`."""
+
+    table: str
+    before: Batch | None
+    after: Batch | None
+    from_ns: int
+    to_ns: int
 
 
 class Gathering:

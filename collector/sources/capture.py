@@ -26,6 +26,9 @@ COLLECTOR_STREAM = "!collector"
 RAW_STREAM = "!raw"
 """Frames as received where others lines hold what was made of them; a text that is no JSON stands as a JSON string."""
 
+OWN_NAME = re.compile(r"([\w-]+)_([a-z][a-z0-9-]*)_(\d{8}T\d{6})_(\d+)\.zst")
+"""How `capture_writer` names its files: symbol, exchange, when it was begun, and its number within that second."""
+
 LAST_NS = 7_258_118_400 * 10**9
 """No stamp is later: the year 2200."""
 
@@ -119,21 +122,43 @@ def read_capture(
     return _read(path, head, tolerant, ReadReport() if report is None else report)
 
 
+def in_turn(paths: Iterable[Path | str]) -> list[list[Path]]:
+    """Files that follow on each other: those that `capture_writer` made of one market in one folder, as it named them.
+
+    Any other file stands alone. In the order in which the first file of each was given.
+    """
+    found: dict[tuple[Path | str, ...], list[tuple[str, int, Path]]] = {}
+    for path in map(Path, paths):
+        named = OWN_NAME.fullmatch(path.name)
+        if named is None:
+            found.setdefault((path,), []).append(("", len(found), path))
+        else:
+            symbol, exchange, begun, number = named.groups()
+            found.setdefault((path.parent, symbol, exchange), []).append((begun, int(number), path))
+    return [[path for *_, path in sorted(files)] for files in found.values()]
+
+
 def merge_captures(
     paths: Iterable[Path | str], *, tolerant: bool = False, reports: dict[Path, ReadReport] | None = None
 ) -> Iterator[tuple[Path, CaptureLine]]:
     """Merges files by `recv_ns`. Ties go to the file named first; the order inside a file always stays.
 
+    Files of one market that follow on each other (`in_turn`) are read one after the other, whatever their stamps: a
+    session may begin at an earlier time than the one before it ended, where the wall clock was set back between them.
+
     Raises:
         CaptureError: see `read_capture`.
     """
     readers = []
-    for path in map(Path, paths):
-        report = ReadReport()
-        if reports is not None:
-            reports[path] = report
-        readers.append(_labelled(path, read_capture(path, tolerant=tolerant, report=report)))
-    return heapq.merge(*readers, key=_by_time)
+    for files in in_turn(paths):
+        several = []
+        for path in files:
+            report = ReadReport()
+            if reports is not None:
+                reports[path] = report
+            several.append((path, read_capture(path, tolerant=tolerant, report=report)))
+        readers.append(_one_after_the_other(several))
+    return ((path, line) for _, path, line in heapq.merge(*readers, key=_by_time))
 
 
 def symbol_of(path: Path | str, wanted: Sequence[str] = ()) -> str | None:
@@ -249,13 +274,19 @@ def _lines(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
         yield last, False
 
 
-def _labelled(path: Path, lines: Iterator[CaptureLine]) -> Iterator[tuple[Path, CaptureLine]]:
-    for line in lines:
-        yield path, line
+def _one_after_the_other(
+    files: Sequence[tuple[Path, Iterator[CaptureLine]]],
+) -> Iterator[tuple[int, Path, CaptureLine]]:
+    """Each line with its place in a merge: the latest stamp up to it."""
+    reached_ns = 0
+    for path, lines in files:
+        for line in lines:
+            reached_ns = max(reached_ns, line.recv_ns)
+            yield reached_ns, path, line
 
 
-def _by_time(labelled: tuple[Path, CaptureLine]) -> int:
-    return labelled[1].recv_ns
+def _by_time(placed: tuple[int, Path, CaptureLine]) -> int:
+    return placed[0]
 
 
 def _stands_in(symbol: str, stem: str) -> bool:

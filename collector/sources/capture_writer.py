@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.sources.capture import COLLECTOR_STREAM, RAW_STREAM
+from collector.sources.capture import COLLECTOR_STREAM, OWN_NAME, RAW_STREAM
 
 if TYPE_CHECKING:
     from io import FileIO
@@ -27,7 +27,8 @@ class CaptureWriter:
     flush and every reader can read the rest. A power cut can lose what the system had not yet put to disk: files are
     synced when they are closed. A file is never appended to after its writer is gone, nor overwritten.
 
-    Names are `{SYMBOL}_{exchange}_{YYYYmmddTHHMMSS}_{n}.zst`, UTC, `n` counting from 0 within a second.
+    Names are `{SYMBOL}_{exchange}_{YYYYmmddTHHMMSS}_{n}.zst`, UTC, `n` counting from 0 within a second. They rise with
+    each file, also where the clock was set back: then the last one's time stays, and `n` counts on.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class CaptureWriter:
             if not re.fullmatch(r"[\w-]+", value):
                 raise ValueError(f"{setting} {value!r} cannot be part of a file name; use letters, digits, _ and -")
         self._folder = folder
-        self._prefix = f"{symbol}_{exchange}"
+        self._symbol, self._exchange = symbol, exchange
         self._clock = clock
         self._max_bytes = max_bytes
         self._flush_interval_ns = round(flush_interval_s * 1e9)
@@ -140,10 +141,14 @@ class CaptureWriter:
     def _create(self) -> FileIO:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._created_ns = self._clock.now_ns()
+        prefix = f"{self._symbol}_{self._exchange}"
         second = datetime.fromtimestamp(self._created_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%S")
-        n = 0
+        named = [OWN_NAME.fullmatch(path.name) for path in self._folder.glob(f"{prefix}_*.zst")]
+        there = [(one[3], int(one[4])) for one in named if one and one.groups()[:2] == (self._symbol, self._exchange)]
+        last, n = max(there, default=("", 0))
+        second, n = (second, 0) if second > last else (last, n + 1)
         while True:
-            path = self._folder / f"{self._prefix}_{second}_{n}.zst"
+            path = self._folder / f"{prefix}_{second}_{n}.zst"
             try:
                 file = path.open("xb", buffering=0)
             except FileExistsError:

@@ -12,7 +12,7 @@ GAPS = Table(
     pa.schema(
         [
             column("gap_id", TEXT, "names one gap through all its revisions"),
-            column("revision", SMALL, "from 1; the newest statement about a gap counts"),
+            column("revision", SMALL, "from 0; the newest statement about a gap counts"),
             column("stream", TEXT, "what is missing: depth, trades, ..."),
             column("reason", TEXT, "why it is missing"),
             maybe("from_id", INT, "first missing id, where ids tell"),

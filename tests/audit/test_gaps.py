@@ -31,7 +31,8 @@ def test_only_gaps_that_are_not_healed_and_name_ids_explain_missing_ids() -> Non
     assert not id_cover([gap(healed=True)], "depth").holds(5, 5)
     assert not id_cover([gap(from_id=None, to_id=None)], "depth").holds(5, 5)
     assert not id_cover([gap(to_id=4)], "depth").holds(5, 5)
-    assert id_cover([gap(to_id=None)], "depth").holds(5, 10**9)
+    assert id_cover([gap(to_id=None, to_ns=None)], "depth").holds(5, 10**9)
+    assert not id_cover([gap(to_id=None, reason="ids restarted")], "depth").touches(0, 10**9)
 
 
 def test_times_are_covered_healed_or_not_and_open_ones_to_the_end() -> None:

@@ -183,6 +183,22 @@ def test_ids_that_began_anew_at_lower_ones_are_told_by_their_gap(sample: Sample)
     assert {name for name, chain in verify(sample).chains.items() if chain.unexplained} == {"depth", "trades"}
 
 
+def test_ids_that_began_anew_explain_nothing_that_is_missing_later(sample: Sample) -> None:
+    """The gap where they did has no last id, and the new count goes beyond its first in the end."""
+    for file in sample.files("gaps"):
+        sample.change(
+            file,
+            lambda row: (
+                {**row, "stream": "trades", "from_id": 1, "to_id": None} if row["stream"] == "book_ticker" else row
+            ),
+        )
+    assert verify(sample).problems == []
+    lost = rows(sample.store, "trades", MARKET)[200]["agg_trade_id"]
+    for file in sample.files("trades"):
+        sample.change(file, lambda row: None if row["agg_trade_id"] == lost else row)
+    assert verify(sample).chains["trades"].breaks == [(lost, lost)]
+
+
 def test_a_window_without_rows_is_not_good(sample: Sample) -> None:
     later_ns = START_NS + 3600 * SECOND
     report = verify_market(sample.store, MARKET, later_ns, later_ns + SECOND)

@@ -15,6 +15,7 @@ from collector.journal.deliverer import Deliverer
 from collector.journal.errors import DiskFull
 from collector.journal.journal import Journal
 from collector.journal.limits import DeliveryLimits
+from collector.journal.plans import Damage
 from storage_backends.errors import (
     PartialWriteError,
     PermanentBackendError,
@@ -23,7 +24,7 @@ from storage_backends.errors import (
     TransientBackendError,
 )
 from storage_backends.interface import Backend, Market
-from tests.journal.rows import BTC, ETH, START_NS, numbered
+from tests.journal.rows import BTC, ETH, START_NS, numbered, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -372,6 +373,47 @@ def test_a_full_disk_delays_but_loses_nothing(bench: Bench, monkeypatch: pytest.
     bench.run_for(70)
     assert bench.backend.ids() == [1]
     assert bench.journal.open_plans() == bench.journal.groups() == []
+
+
+def test_a_disk_that_fills_up_while_delivered_rows_are_forgotten(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are forgotten in pieces. What is left of them is neither damaged nor written a second time."""
+    for number in (1, 2, 3):
+        bench.journal.commit([(BTC, numbered(number))], {})
+    bench.clock.advance(300)
+    monkeypatch.setattr("collector.journal.journal._PIECE", 1)
+    real, calls = bench.journal._db.transaction, Counter[str]()
+
+    def transaction(doing: str, *arguments: Any) -> Any:
+        calls[doing] += 1
+        if calls[doing] == 2 and doing.startswith("forgetting"):
+            raise DiskFull("full")
+        return real(doing, *arguments)
+
+    monkeypatch.setattr(bench.journal._db, "transaction", transaction)
+    bench.run_for(20)
+    assert len(bench.backend.calls) == 1
+    assert bench.events == []
+    assert bench.journal.open_plans() == bench.journal.groups() == list(bench.journal.dead_letters()) == []
+    assert bench.journal.held_bytes == 0
+    assert bench.deliverer.counts.delivered_rows == 3
+
+
+def test_what_is_known_of_damaged_batches_is_told(bench: Bench, path: Path) -> None:
+    """Of each run of them: what stands beside it, and when it was committed."""
+    for number in range(7):
+        bench.journal.commit([(BTC, numbered(number))], {})
+        bench.clock.advance(1)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE body SET body = zeroblob(40) WHERE id IN (1, 3, 4, 7)")
+    told: list[Damage] = []
+    bench.deliverer._on_damaged = lambda market, damage: told.append(damage)
+    bench.clock.advance(300)
+    bench.run_for(5)
+    assert bench.backend.ids() == [1, 4, 5]
+    beside = [[one and numbers([one]) for one in (damage.before, damage.after)] for damage in told]
+    assert beside == [[None, [1]], [[1], [4]], [[5], None]]
+    seconds = [((one.from_ns - START_NS) / 1e9, (one.to_ns - START_NS) / 1e9) for one in told]
+    assert seconds == [(-2, 0), (1, 3), (5, 6)]
 
 
 def test_run_stops_when_told(bench: Bench) -> None:

@@ -19,6 +19,7 @@ from collector.sources.capture import (
     CaptureError,
     CaptureLine,
     ReadReport,
+    in_turn,
     merge_captures,
     parse_line,
     read_capture,
@@ -159,6 +160,20 @@ def test_files_are_rotated_and_never_overwritten(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"BTCUSDT_binanceusdm_20260110T141245_{n}.zst" for n in range(4)
     ]
+
+
+def test_names_rise_where_the_clock_was_set_back_and_where_old_files_are_gone(tmp_path):
+    made = []
+    for symbol, at_s in (("BTCUSDT", 20), ("BTCUSDT", 10), ("XBTCUSDT", 40), ("BTCUSDT", 15), ("BTCUSDT", 21)):
+        writer = CaptureWriter(tmp_path, "binance", symbol, ManualClock(NOW_NS + at_s * 10**9))
+        writer.write_snapshot(NOW_NS, SNAPSHOT)
+        writer.close()
+        made += writer.paths
+        if len(made) == 3:
+            made[0].unlink()
+    first, again, _, third, last = made
+    assert [path.stem[-4:] for path in (first, again, third, last)] == ["05_0", "05_1", "05_2", "06_0"]
+    assert in_turn([last, again, third]) == [[again, third, last]]
 
 
 def test_a_full_disk_keeps_the_lines_and_leaves_a_readable_file(tmp_path, monkeypatch):

@@ -376,6 +376,28 @@ def test_death_while_deleting_leaves_a_day_out_of_sight(backend: S3Backend, loca
     assert keys(location) == []
 
 
+def test_a_day_whose_deletion_was_cut_off_takes_rows_again_or_goes_with_the_next_one(
+    backend: S3Backend, location: Location
+) -> None:
+    """Nobody lists it any more, so nobody would finish it, and rows put there would be hidden for good."""
+    put(backend, "trades", rows("trades", range(5)))  # of one date
+    put(backend, "trades", rows("trades", range(10, 13)))  # and of the next
+    first, second = list(S3Days(location).days())
+
+    def cut_off(day: Day) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(S3Client, "delete", lambda self, path: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                S3Days(location).delete(day)
+
+    cut_off(first)
+    put(S3Backend(location), "trades", rows("trades", range(2, 5)), content_hash="ab" * 32)
+    assert got(backend, "trades") == rows("trades", [*range(2, 5), *range(10, 13)])
+    cut_off(first)
+    S3Days(location).delete(second)
+    assert keys(location) == []
+
+
 # Settings
 
 

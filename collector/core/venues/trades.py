@@ -90,9 +90,9 @@ class VenueTape:
 
     def settle(self) -> None:
         """Parses what waits; a trade with a bad number goes into quarantine and leaves a gap."""
-        trades, self._pending = self._pending, []
-        if trades:
-            self._write(trades)
+        if self._pending:
+            self._write(self._pending)
+            self._pending = []  # not before: a fault of ours on the way must not leave the position ahead of the rows
 
     def _write(self, entries: list[tuple[VenueTrade, int, str | None]]) -> None:
         trades = [trade for trade, _, _ in entries]

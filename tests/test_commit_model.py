@@ -1,0 +1,156 @@
+"""Refusals, fetched trades and kills in any order: what reached us is committed, or in a gap that is."""
+
+from __future__ import annotations
+
+import random
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import pytest
+
+from collector.audit.gaps import id_cover
+from collector.clock import ManualClock
+from collector.committer import Committer
+from collector.core.batch import Batch
+from collector.core.gaps import Gap
+from collector.core.inputs import Resume, SessionStarted, Tick
+from collector.coverage_log import CoverageLog
+from collector.journal.errors import DiskFull, JournalFull
+from collector.recorder import LiveMarket, Recorder
+from collector.refusals import KEPT
+from collector.sources.capture_writer import CaptureWriter
+from collector.sources.feed import Stream
+from storage_backends.interface import Market
+from tests.core.exchange import START_NS, text
+from tests.core.script import tables
+
+MARKET = Market("binanceusdm", "AUSDT")
+NAMES = {"trades": "ausdt@aggTrade", "depth": "ausdt@depth"}
+
+
+class FakeJournal:
+    """Keeps commits; `trouble` is what it lacks room for."""
+
+    collector_id = "00000000"
+
+    def __init__(self) -> None:
+        self.trouble = "none"
+        self.batches: list[Batch] = []
+        self.states: dict[Market, bytes] = {}
+
+    def commit(self, batches: list[tuple[Market, Batch]], states: dict[Market, bytes]) -> None:
+        if self.trouble == "all":
+            raise DiskFull("full")
+        if self.trouble == "rows" and any(batch.table not in KEPT for _, batch in batches):
+            raise JournalFull("full")
+        self.batches += [batch for _, batch in batches]
+        self.states |= states
+
+
+class Run:
+    """One market whose exchange leaves messages out; `start` again is a kill and the next start."""
+
+    def __init__(self, chance: random.Random, **settings: Any) -> None:
+        self.chance = chance
+        self.settings = settings
+        self.clock = ManualClock(START_NS)
+        self.journal = FakeJournal()
+        self.trade, self.update = 1000, 5000
+        self.start()
+
+    def start(self) -> None:
+        state = self.journal.states.get(MARKET)
+        session = SessionStarted(
+            exchange=MARKET.exchange,
+            symbol=MARKET.symbol,
+            futures=True,
+            channels=tuple(NAMES),
+            resume=None if state is None else msgspec.json.decode(state, type=Resume),
+            **self.settings,
+        )
+        self.live = LiveMarket(session, MARKET.symbol, NAMES, self.clock.now_ns(), self.capture())
+        markets = {MARKET.symbol: self.live}
+        self.recorder = Recorder(markets, lambda *_: None)
+        venue: Any = SimpleNamespace(exchange=MARKET.exchange, markets=markets, recorder=self.recorder)
+        nobody: Any = SimpleNamespace(drained=lambda *_: None, committed=lambda *_: None)
+        self.committer = Committer([venue], self.clock, nobody, CoverageLog([venue]), None, None)
+        self.committer.journal = self.journal  # type: ignore[assignment]
+        streams = [Stream(MARKET.symbol, channel, "") for channel in ("aggTrade", "depth")]
+        self.recorder.opened(self.clock.now_ns(), 1, streams)
+
+    def capture(self) -> CaptureWriter | None:
+        """What a session keeps its inputs in."""
+        return None
+
+    def receive(self, *, trade: bool) -> None:
+        now_ms = self.clock.now_ns() // 1_000_000
+        quantity = "absurd" if self.chance.random() < 0.05 else "1.5"
+        if trade:
+            self.trade += 1
+            message = self._row(self.trade, quantity) | {"e": "aggTrade", "E": now_ms, "s": MARKET.symbol}
+        else:
+            link, self.update = self.update, self.update + self.chance.randint(1, 5)
+            message = {"e": "depthUpdate", "E": now_ms, "T": now_ms, "s": MARKET.symbol, "pu": link}
+            message |= {"U": link + 1, "u": self.update, "b": [["10.5", quantity]], "a": []}
+        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+
+    def fetch(self) -> None:
+        """Some of what gaps lack, by REST."""
+        for unfilled in self.live.market.unfilled()[:2]:
+            ids = [ident for first, last in unfilled.missing for ident in range(first, min(last, first + 9) + 1)]
+            rows = [self._row(ident, "2") for ident in ids if self.chance.random() < 0.6]
+            self.recorder.rest_trades(self.clock.now_ns(), MARKET.symbol, "trades", msgspec.json.encode(rows))
+
+    async def second(self, *, over_budget: bool) -> None:
+        self.clock.advance(0.2)
+        self.live.apply(self.clock.now_ns(), Tick())
+        await self.committer.commit(over_budget=over_budget)
+
+    def _row(self, ident: int, quantity: str) -> dict[str, Any]:
+        at_ms = self.clock.now_ns() // 1_000_000
+        return {"a": ident, "p": "10.5", "q": quantity, "f": ident, "l": ident, "T": at_ms, "m": True}
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_nothing_goes_unsaid(seed: int) -> None:
+    chance = random.Random(seed)
+    run = Run(chance)
+    run.receive(trade=True)
+    run.receive(trade=False)
+    await run.second(over_budget=False)
+    over_budget = False
+    for _ in range(chance.randint(5, 60)):
+        for _ in range(chance.randint(0, 6)):
+            run.clock.advance(0.05)
+            if chance.random() < 0.1:
+                run.trade, run.update = run.trade + 1, run.update + 3
+            else:
+                run.receive(trade=chance.random() < 0.5)
+        what = chance.random()
+        if what < 0.15:
+            run.journal.trouble = chance.choice(["none", "rows", "all"])
+        elif what < 0.25:
+            run.clock.advance(5 * chance.random())
+            run.start()
+        elif what < 0.3:
+            run.fetch()
+        elif what > 0.9:
+            over_budget = not over_budget
+        await run.second(over_budget=over_budget)
+    run.journal.trouble = "none"
+    for _ in range(2):
+        run.clock.advance(1)
+        run.receive(trade=True)
+        run.receive(trade=False)
+        await run.second(over_budget=False)
+    await run.committer.finish()
+    rows = tables(run.journal.batches)
+    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    assert [gap for gap in gaps if gap.to_ns is None] == []
+    said, trades = id_cover(gaps, "trades"), {row["agg_trade_id"] for row in rows["trades"]}
+    assert [one for one in range(min(trades), run.trade + 1) if one not in trades and not said.holds(one, one)] == []
+    said, last = id_cover(gaps, "depth"), None
+    for link, update in sorted((row["prev_id"], row["last_id"]) for row in rows["diffs"]):
+        assert last is None or link <= last or said.holds(last + 1, link)
+        last = update if last is None else max(last, update)
