@@ -23,13 +23,27 @@ project=${PROJECT_ID:-$(gcloud config get-value project 2>/dev/null || true)}
     fail "no project; set PROJECT_ID to the id of one with billing ('gcloud projects list' shows yours)"
 case "$backend" in local | bigtable) ;; *) fail "BACKEND is local or bigtable, not '$backend'" ;; esac
 export CLOUDSDK_CORE_PROJECT=$project CLOUDSDK_CORE_DISABLE_PROMPTS=1
-account=$stack@$project.iam.gserviceaccount.com
 registry=$region-docker.pkg.dev
 repository=$registry/$project/$stack
+
+account_of() {
+    printf '%s@%s.iam.gserviceaccount.com' "$1" "$project"
+}
+account=$(account_of "$stack")
 
 # there COMMAND...: is what `gcloud COMMAND describe` is asked for there?
 there() {
     gcloud "$@" >/dev/null 2>&1
+}
+
+# grant COMMAND...: gives a right. An account that was just made is not known everywhere for some seconds, so this waits.
+grant() {
+    local waited=0
+    until gcloud "$@" >/dev/null 2>"$scratch/error"; do
+        grep -q 'does not exist' "$scratch/error" && [ "$waited" -lt 120 ] || fail "$(cat "$scratch/error")"
+        sleep 5
+        waited=$((waited + 5))
+    done
 }
 
 # Machines of this stack: the first one, or after an update its successor.
