@@ -8,7 +8,7 @@
 # pip-audit comes into an environment of its own.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${1:?name a Python}
+python=${1:?name a Python, or use ./run.sh audit}
 sbom=${2:-build/sbom.json}
 tools=.cache/audit
 scratch=$(mktemp -d)

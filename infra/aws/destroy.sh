@@ -9,15 +9,16 @@ case " $* " in
 *) fail "takes down $stack in account $account, region $region; say destroy.sh --yes, and --data to delete all rows too" ;;
 esac
 
-mapfile -t machines < <(instances)
-for instance in ${machines[@]+"${machines[@]}"}; do
+existing=$(instances)
+for instance in $existing; do
     say "$instance stores what it has and goes"
     aws ec2 stop-instances --instance-ids "$instance" >/dev/null
     aws ec2 wait instance-stopped --instance-ids "$instance"
     aws ec2 terminate-instances --instance-ids "$instance" >/dev/null
     aws ec2 wait instance-terminated --instance-ids "$instance"
 done
-for volume in $(aws ec2 describe-volumes --filters "Name=tag:stack,Values=$stack" --query 'Volumes[].VolumeId' --output text); do
+volumes=$(aws ec2 describe-volumes --filters "Name=tag:stack,Values=$stack" --query 'Volumes[].VolumeId' --output text)
+for volume in $volumes; do
     aws ec2 delete-volume --volume-id "$volume"
 done
 group=$(aws ec2 describe-security-groups --filters "Name=group-name,Values=$stack" \

@@ -18,7 +18,8 @@ for one in "$stack-train" "$stack-cron"; do
     ! there iam service-accounts describe "$(account_of "$one")" ||
         gcloud iam service-accounts delete "$(account_of "$one")"
 done
-for machine in $(machines); do
+existing=$(machines)
+for machine in $existing; do
     say "$machine stores what it has and goes"
     gcloud compute instances stop "$machine" --zone "$zone"
     gcloud compute instances delete "$machine" --zone "$zone"

@@ -30,10 +30,19 @@ account_of() {
     printf '%s@%s.iam.gserviceaccount.com' "$1" "$project"
 }
 account=$(account_of "$stack")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# Else a login that has run out would look like a project in which nothing is there.
+gcloud projects describe "$project" >/dev/null 2>"$scratch/error" ||
+    fail "project $project cannot be seen; 'gcloud auth login' logs you in, 'gcloud projects list' shows your projects." \
+        "$(cat "$scratch/error")"
 
-# there COMMAND...: is what `gcloud COMMAND describe` is asked for there?
+# there COMMAND...: is what `gcloud COMMAND` describes there? An answer other than yes or no ends the script.
 there() {
-    gcloud "$@" >/dev/null 2>&1
+    ! gcloud "$@" >/dev/null 2>"$scratch/error" || return 0
+    grep -qiE 'not[ _]found|404|cannot find|may not exist|not enabled|not been used' "$scratch/error" ||
+        fail "gcloud $*: $(cat "$scratch/error")"
+    return 1
 }
 
 # grant COMMAND...: gives a right. An account that was just made is not known everywhere for some seconds, so this waits.
@@ -85,6 +94,3 @@ logged() {
         "logName=\"projects/$project/logs/gcplogs-docker-driver\" AND jsonPayload.instance.name=\"$1\" AND jsonPayload.message:\"$2\"")
     [ -n "$found" ]
 }
-
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT

@@ -26,6 +26,8 @@ APIS = (
 )
 PROJECT = "my-project-1"
 _ID_PARAMETERS = ("repositoryId", "instanceId", "repository_id")
+_UNKNOWN_ACCOUNT = {"error": {"code": 400, "message": "Service account does not exist.", "status": "INVALID_ARGUMENT"}}
+_DENIED = {"error": {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}}
 _LISTS = {"zones", "instances", "disks"}
 
 
@@ -46,6 +48,7 @@ class Recorder(ThreadingHTTPServer):
         self.operations: list[dict[str, Any]] = []
         self.made = 0
         self.unknown_accounts = 0
+        self.logged_in = True
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def environment(self) -> dict[str, str]:
@@ -115,6 +118,8 @@ class _Handler(BaseHTTPRequestHandler):
         if last == "entries:list":
             wanted = body.get("filter", "").rpartition("jsonPayload.message:")[2].strip('"')
             return {"entries": [{"insertId": "1"} for line in self.server.messages if wanted in line][:1]}
+        if path == f"/cloudresourcemanager/v1/projects/{PROJECT}":
+            return {"projectId": PROJECT, "projectNumber": "1"} if self.server.logged_in else _DENIED
         if path.startswith("/storage/"):
             return self._storage(path, body)
         if path.startswith("/run/"):

@@ -141,9 +141,16 @@ def test_without_a_project_it_says_how_to_find_one(env: dict[str, str]) -> None:
     assert "gcloud projects list" in _refused("infra/gcloud/create.sh", env)
 
 
-def _refused(script: str, env: dict[str, str]) -> str:
+def test_without_a_login_nothing_is_called_gone(recorder: Recorder, env: dict[str, str]) -> None:
+    recorder.logged_in = False
+    said = _refused("infra/gcloud/destroy.sh", env, "--yes")
+    assert "gcloud auth login" in said
+    assert "is gone" not in said
+
+
+def _refused(script: str, env: dict[str, str], *arguments: str) -> str:
     """What it says when it cannot."""
-    done = subprocess.run([script], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run([script, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
     return done.stderr
 
