@@ -40,11 +40,17 @@ if [ "$backend" = bigtable ]; then
         --member "serviceAccount:$account" --role roles/bigtable.user
 fi
 
-say "Network, without a way in"
+say "Network, without a way in but SSH_THROUGH_IAP=yes"
 there compute networks describe "$stack" || gcloud compute networks create "$stack" --subnet-mode custom
 there compute networks subnets describe "$stack" --region "$region" ||
     gcloud compute networks subnets create "$stack" --network "$stack" --region "$region" --range 10.40.0.0/24 \
         --enable-private-ip-google-access
+if [ "${SSH_THROUGH_IAP:-}" = yes ]; then
+    gcloud services enable iap.googleapis.com
+    there compute firewall-rules describe "$stack-ssh-through-iap" ||
+        gcloud compute firewall-rules create "$stack-ssh-through-iap" --network "$stack" --allow tcp:22 \
+            --source-ranges 35.235.240.0/20 --target-tags "$stack"
+fi
 
 say "Machine: $machine_type with $data_gb GB"
 existing=$(machines)

@@ -36,6 +36,8 @@ case " $* " in
     ;;
 *) say "the disks stay, with all rows: ${disks:-none}; and a Bigtable instance and a bucket of models, if there were" ;;
 esac
+! there compute firewall-rules describe "$stack-ssh-through-iap" ||
+    gcloud compute firewall-rules delete "$stack-ssh-through-iap"
 ! there compute networks subnets describe "$stack" --region "$region" ||
     gcloud compute networks subnets delete "$stack" --region "$region"
 ! there compute networks describe "$stack" || gcloud compute networks delete "$stack"

@@ -7,6 +7,7 @@
 #   MACHINE_TYPE      [e2-micro]
 #   BACKEND           local: Parquet on the data disk; or bigtable, whose node costs some hundreds of USD a month  [local]
 #   DATA_GB           size of the data disk  [20]
+#   SSH_THROUGH_IAP   yes opens SSH to Google's Identity-Aware Proxy, which asks who you are; else no port is open at all
 
 # shellcheck source=infra/common.sh
 source infra/common.sh

@@ -84,13 +84,20 @@ def test_from_nothing_to_a_collector_on_bigtable_and_back_twice(recorder: Record
 
 
 def test_on_the_local_disk_an_update_keeps_machine_and_disk(recorder: Recorder, env: dict[str, str]) -> None:
-    run("infra/gcloud/create.sh", env=env)
+    env["SSH_THROUGH_IAP"] = "yes"
+    for _ in range(2):
+        run("infra/gcloud/create.sh", env=env)
     before = set(recorder.resources)
     assert not [path for path in before if path.startswith("/bigtableadmin")]
+    (rule,) = [body for path, body in recorder.resources.items() if "/firewalls/" in path]
+    assert rule["sourceRanges"] == ["35.235.240.0/20"]
+    assert rule["allowed"] == [{"IPProtocol": "tcp", "ports": ["22"]}]
     run("infra/gcloud/update.sh", "20261125-120000", env=env)
     assert set(recorder.resources) == before
     body = next(body for _, path, body in recorder.requests if path.endswith("/setMetadata"))
     assert "collector:20261125-120000" in str(body)
+    run("infra/gcloud/destroy.sh", "--yes", "--data", env=env)
+    assert not recorder.resources
 
 
 def test_the_nightly_job_is_made_updated_and_taken_down_twice(recorder: Recorder, env: dict[str, str]) -> None:
