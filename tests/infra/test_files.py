@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -34,6 +35,34 @@ def test_terraform_of_aws_is_valid(tmp_path: Path) -> None:
     terraform(env, tmp_path / "terraform/aws", "init", "-backend=false", "-input=false")
     checked = terraform(env, tmp_path / "terraform/aws", "validate")
     assert checked.returncode == 0, checked.stderr
+
+
+def test_terraform_of_google_is_planned_and_applied_by_stand_ins(tmp_path: Path) -> None:
+    """Expressions, references, counts, conditions and the template; what Google's provider would say is not asked."""
+    folder = tmp_path / "terraform/gcp"
+    folder.mkdir(parents=True)
+    shutil.copytree(INFRA / "cloud-init", tmp_path / "cloud-init")
+    make = str(ROOT / "tests/infra/google_stand_in.py")
+    run(str(environment("python-hcl2") / "python"), make, str(INFRA / "terraform/gcp"), str(folder))
+    env = terraform_environment(tmp_path)
+    terraform(env, folder, "init", "-input=false")
+    project = ("-input=false", "-var", "project_id=my-project-1")
+    bigtable = (*project, "-var", "backend=bigtable", "-var", "training={}", "-var", "ssh_through_iap=true")
+    for variables in (project, bigtable):
+        applied = terraform(env, folder, "apply", "-auto-approve", *variables)
+        assert applied.returncode == 0, applied.stderr
+        planned = terraform(env, folder, "plan", "-detailed-exitcode", *variables)
+        assert planned.returncode == 0, planned.stdout
+    state = json.loads((folder / "terraform.tfstate").read_text())
+    made = {one["name"]: one["instances"][0]["attributes"]["output"]["value"] for one in state["resources"]}
+    user_data = yaml.safe_load(made["compute_instance__collector"]["metadata"]["user-data"])
+    assert "BIGTABLE_INSTANCE_ID=depth-collector" in user_data["write_files"][0]["content"]
+    assert made["cloud_scheduler_job__training"]["http_target"][0]["uri"].endswith(":run")
+    for wrong, said in (("training={}", "run it by cron"), ("backend=s3", "local or bigtable"), ("name=X", "22 small")):
+        refused = terraform(env, folder, "plan", *project, "-var", wrong)
+        assert refused.returncode, wrong
+        assert said in refused.stderr
+        assert "Invalid index" not in refused.stderr
 
 
 def test_checkov_has_nothing_to_say() -> None:
