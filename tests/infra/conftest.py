@@ -60,7 +60,7 @@ def _install(folder: Path, packages: Sequence[str], timeout_s: float) -> None:
     subprocess.run(install, check=True, capture_output=True, timeout=timeout_s)
 
 
-def run(*command: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout_s: float = 300) -> str:
+def run(*command: str, cwd: Path = ROOT, env: dict[str, str] | None = None, timeout_s: float = 900) -> str:
     """Output of a command that must succeed."""
     done = subprocess.run(
         command, cwd=cwd, env=env or dict(os.environ), capture_output=True, text=True, timeout=timeout_s, check=False

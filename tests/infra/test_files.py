@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,18 @@ def test_systemd_units(tmp_path: Path) -> None:
     run(program, "verify", *units)
     for unit in ("collector.service", "collector-serve.service"):
         run(program, "security", "--offline=true", "--threshold=20", str(tmp_path / unit))
+
+
+def test_the_unit_starts_with_the_settings_that_it_says_to_copy(tmp_path: Path) -> None:
+    unit = (INFRA / "systemd/collector.service").read_text()
+    (arguments,) = re.findall(r"^ExecStart=\S+python -m (.*)$", unit, re.MULTILINE)
+    # .env.example names another folder.
+    assert "--data-dir /var/lib/collector" in arguments
+    arguments = arguments.replace("/var/lib/collector", str(tmp_path))
+    lines = [line for line in (ROOT / ".env.example").read_text().splitlines() if re.match(r"[A-Z]", line)]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **dict(line.split("=", 1) for line in lines)}
+    said = run(sys.executable, "-m", *arguments.split(), "--check", cwd=tmp_path, env=env)
+    assert "good" in said
 
 
 def test_a_stateful_set_takes_its_share_by_its_ordinal() -> None:
