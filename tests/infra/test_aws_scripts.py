@@ -45,7 +45,7 @@ def moto() -> Iterator[str]:
             time.sleep(0.2)
     yield url
     server.terminate()
-    server.wait(20)
+    server.wait(120)
 
 
 @pytest.fixture
