@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from collector.client.pandas_frame import to_pandas
 from storage_backends.contract_rows import rows
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
@@ -33,12 +34,13 @@ LEVELS = 40
 
 
 def made(table: str, first: int, count: int) -> pa.Table:
-    """Rows as a market of average size has them: 40 levels a side, 40 buckets."""
+    """Rows as a market of average size has them: 40 buckets, and 20 to 60 levels a side in a message."""
     some = rows(table, range(first, first + count))
-    for one in some:
+    for at, one in enumerate(some):
+        levels = LEVELS if table == "depth" else LEVELS - 20 + at * 7 % 41
         for field in TABLES[table].schema:
             if pa.types.is_list(field.type):
-                one[field.name] = [63_943.9 + 0.1 * level for level in range(LEVELS)]
+                one[field.name] = [63_943.9 + 0.1 * level for level in range(levels)]
     return pa.Table.from_pylist(some, schema=TABLES[table].schema)
 
 
@@ -93,7 +95,7 @@ def main() -> None:
             while writer.stdout.readline().strip() != "ready":
                 pass
             print(f"{'table':<12} {'read as':<8} {'median ms':>10} {'p99 ms':>8} {'p99 CPU ms':>11}")
-            for label, what in (("Arrow", lambda table: table), ("pandas", lambda table: table.to_pandas())):
+            for label, what in (("Arrow", lambda table: table), ("pandas", to_pandas)):
                 for table, found in read(folder, chosen.reads, what).items():
                     wall, cpu = zip(*found, strict=True)
                     p99, p99_cpu = (statistics.quantiles(each, n=100)[98] for each in (wall, cpu))

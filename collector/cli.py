@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import errno
 import importlib
 import os
 import signal
@@ -13,7 +15,7 @@ import click
 
 from collector import __version__
 from collector.config import PREFIX, Setting, check_environment, load_environment_file
-from collector.errors import EXIT_USAGE, CollectorError
+from collector.errors import EXIT_MACHINE, EXIT_USAGE, CollectorError, ConfigurationError
 
 COMMANDS = (
     "run",
@@ -38,6 +40,10 @@ COMMANDS = (
 )
 
 
+_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE}
+"""Failures of the disk or the machine that may reach us from anywhere, such as output into a file on a full disk."""
+
+
 class Commands(click.Group):
     """Finds a command in the module of its name."""
 
@@ -49,6 +55,20 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"collector.commands.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS:
+            near = difflib.get_close_matches(name, COMMANDS, n=1)
+            mend = f"did you mean {near[0]}?" if near else "`--help` lists the commands"
+            if name in ("train", "training", "export", "predict", "evaluate"):
+                mend = "models have a program of their own: `python -m training`, `./run.sh training`"
+            elif name in ("start", "collect", "stream", "record"):
+                mend = "did you mean run?"
+            raise ConfigurationError("command", name, f"is unknown; {mend}")
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args or (args[0].startswith("-") and args[0] not in {"--help", "--version"}):
@@ -99,9 +119,18 @@ def main(args: list[str] | None = None) -> NoReturn:
         code = _complain(str(error), error.exit_code)
     except BrokenPipeError:
         # The reader of a pipe has seen enough. Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         code = 0
+    except OSError as error:
+        if error.errno not in _MACHINE:
+            raise
+        _say_no_more()
+        code = _complain(f"stopped: {error}", EXIT_MACHINE)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_no_more() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminated(number: int, frame: object) -> NoReturn:

@@ -11,7 +11,7 @@ from collector.core.batch import Batch
 from collector.core.features.across import Across
 from collector.core.inputs import Note, Refused
 from collector.errors import MachineFailed
-from collector.refusals import BY_BACKEND, KEPT, Kept, Refusals, gap_rows
+from collector.refusals import BY_BACKEND, KEPT, WAITING, Kept, Refusals, gap_rows
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class Committer:
         except (JournalFull, DiskFull) as error:
             if not unspoken:
                 log.error("new rows are refused, and will be a gap: %s", error)
-            self._kept.keep(self._refuse(batches, "journal full" if isinstance(error, JournalFull) else "disk full"))
+            reason = "journal full" if isinstance(error, JournalFull) else "disk full"
+            self._refusals.add(self._kept.keep(self._refuse(batches, reason, WAITING)), reason)
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
@@ -158,10 +159,10 @@ class Committer:
                 self._across = None
         return [(market, batch) for market, batches in drained for batch in batches]
 
-    def _refuse(self, batches: Rows, reason: str) -> Rows:
+    def _refuse(self, batches: Rows, reason: str, kept: frozenset[str] = KEPT) -> Rows:
         """Notes what is lost; gives what is kept all the same."""
-        self._refusals.add([one for one in batches if one[1].table not in KEPT], reason)
-        return [one for one in batches if one[1].table in KEPT]
+        self._refusals.add([one for one in batches if one[1].table not in kept], reason)
+        return [one for one in batches if one[1].table in kept]
 
     def _live(self, market: Market) -> LiveMarket:
         return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)

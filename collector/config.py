@@ -76,6 +76,9 @@ class Setting(click.Option):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("show_default", True)
         super().__init__(*args, **kwargs)
+        if isinstance(self.type, click.IntRange | click.FloatRange):
+            # click calls these an "integer range" and a "float range", in help and in errors.
+            self.type.name = "integer" if isinstance(self.type, click.IntRange) else "number"
         if self.name is not None and self.envvar is None:
             self.envvar = variables(self.name)
 
@@ -89,6 +92,10 @@ class Setting(click.Option):
         value, source = super().consume_value(ctx, opts)
         if self.multiple and isinstance(value, str):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
+        elif self.multiple and isinstance(value, int | float):
+            value = (str(value),)
+        elif self.multiple and isinstance(value, Mapping):
+            raise click.BadParameter("must be one value, or a list of them", ctx, self)
         return value, source
 
 
@@ -145,8 +152,18 @@ def load_file(path: Path, command: click.Command, others: Sequence[click.Command
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        """Of a key that stands there twice YAML takes the last, which is hardly what was meant."""
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
+            if twice is not None:
+                raise ConfigurationError(f"--config {path}: key", twice, "stands there twice")
+            return super().construct_mapping(node, deep)
+
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506  it is a SafeLoader
     except OSError as error:
         raise ConfigurationError("--config", path, f"cannot be read ({error.strerror})") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -162,7 +179,7 @@ def load_file(path: Path, command: click.Command, others: Sequence[click.Command
     for key, value in _flat(path, content).items():
         name = str(key).replace("-", "_")
         if name in mine:
-            values[name] = value
+            values[mine[name]] = value
         elif name not in theirs:
             raise unknown_key(f"--config {path}: key", str(key), sorted(mine))
     return values
@@ -195,9 +212,11 @@ def _flat(path: Path, content: dict[Any, Any]) -> dict[Any, Any]:
     return flat
 
 
-def _file_options(command: click.Command) -> set[str]:
-    """What a file can set: every setting but the one that names the file."""
-    return {str(one.name) for one in command.params if isinstance(one, Setting)} - {"config"}
+def _file_options(command: click.Command) -> dict[str, str]:
+    """What a file can set, all but the one that names the file: parameters by their names and by their flags."""
+    settings = [one for one in command.params if isinstance(one, Setting) and one.name != "config"]
+    by_flag = {flag.lstrip("-").replace("-", "_"): str(one.name) for one in settings for flag in one.opts}
+    return {**by_flag, **{str(one.name): str(one.name) for one in settings}}
 
 
 def unknown_key(where: str, key: str, names: Iterable[str]) -> ConfigurationError:

@@ -103,9 +103,10 @@ class Delivery:
             return f"stopped; everything is stored in {self._place}"
         rows = sum(group.rows for group in self.journal.groups())
         rows += sum(plan.rows for plan in self.journal.open_plans())
+        last = self.deliverer.counts.last_error
         return (
-            f"stopped; the backend is away, so {rows:,} rows stay in {self.journal.path} "
-            f"and are delivered at the next start (last error: {self.deliverer.counts.last_error})"
+            f"stopped; {self._place} did not take everything within {_DRAIN_S:g} s, so {rows:,} rows stay in "
+            f"{self.journal.path} and are delivered at the next start" + (f" (last error: {last})" if last else "")
         )
 
     def close(self) -> None:

@@ -27,8 +27,19 @@ class Histogram(msgspec.Struct):
     sum_ms: float
 
 
+class RestWeight(msgspec.Struct):
+    """Request weight of this minute, what the exchange allows, and how long it still wants to hear nothing, in s."""
+
+    used: int
+    limit: int
+    pause_s: float
+
+
 class MarketState(msgspec.Struct):
-    """One market. Prices in quote currency; bucket values too, null beyond the known book. Lags in ms of a minute."""
+    """One market. Prices in quote currency; bucket values too, null beyond the known book. Lags in ms of a minute.
+
+    `gaps` counts those stated since the run began, by stream and reason.
+    """
 
     exchange: str
     symbol: str
@@ -45,11 +56,13 @@ class MarketState(msgspec.Struct):
     connected: list[str]
     down: list[str]
     open_gaps: list[str]
+    gaps: dict[str, dict[str, int]]
     counts: dict[str, int]
     lag_p50_ms: float | None
     lag_p95_ms: float | None
     lag_p99_ms: float | None
     lag: Histogram
+    book_lag: Histogram
 
 
 class State(msgspec.Struct):
@@ -64,6 +77,7 @@ class State(msgspec.Struct):
     frames: int
     markets: list[MarketState]
     clock_offset_ms: dict[str, float | None]
+    rest_weight: dict[str, RestWeight]
     journal_bytes: int | None
     journal_max_bytes: int | None
     journal_lag: Histogram | None

@@ -28,10 +28,19 @@ _SECRETS: Final = (
 _PLACES = re.compile(r"%(?:\([^)]*\))?[-+ #0]*[\d.*]*[a-zA-Z%]")
 
 
+_chosen: list[str] = []
+
+
 def configure(level: str, form: str, handler: logging.Handler) -> None:
     """Sends the process's logs to `handler`, in one of `FORMATS`."""
     handler.setFormatter(JsonLines() if form == "json" else Text())
     logging.basicConfig(level=level.upper(), handlers=[handler])
+    _chosen[:] = ["--log-level", level, "--log-format", form]
+
+
+def log_arguments() -> list[str]:
+    """The options by which a process that this one starts logs alike."""
+    return list(_chosen)
 
 
 def without_secrets(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 from collector.consumers import Consumer, Hub
 from collector.control import Control
+from collector.errors import ConfigurationError
 from collector.state_writer import StateWriter
 from collector.watch import Change, Watch
 from storage_backends.interface import Market
@@ -81,6 +82,11 @@ class Observers:
         if settings.record_dir is not None:
             from collector.recording import EventRecorder
 
+            try:
+                settings.record_dir.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                why = f"cannot be made: {error.strerror}"
+                raise ConfigurationError("--record-dir", settings.record_dir, why) from error
             self._recording = EventRecorder(settings.record_dir, clock.now_ns(), settings.record_buffer_size)
             every.append(Consumer(self._recording, name="recording"))
         if settings.webhook is not None:
@@ -107,6 +113,7 @@ class Observers:
             self._tasks.append(asyncio.create_task(serving, name="http"))
 
     def _attach(self, exchange: str, symbol: str, live: LiveMarket) -> None:
+        self.watch.attach(Market(exchange, symbol), live)
         if self._hub.wants(live.market.session.channels):
             live.on_message = partial(self._hub.message, market=Market(exchange, symbol))
 

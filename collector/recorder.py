@@ -62,6 +62,7 @@ class LiveMarket:
         self.process_rows: list[Batch] = []
         """Rows that tell of the process, such as `clock`: no replay gives them."""
         self.on_message: Callable[[int, Message], object] | None = None
+        self._on_book: Callable[[int], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
         self.remembered = msgspec.json.encode(session.resume or Resume())
@@ -119,6 +120,11 @@ class LiveMarket:
         except Exception as error:  # noqa: BLE001  a bug in one market must not reach the others
             self._begin_anew(recv_ns, error)
 
+    def watch_book(self, applied: Callable[[int], object]) -> None:
+        """As `Market.watch_book`, also for the market that replaces one that failed. `applied` must not raise."""
+        self._on_book = applied
+        self.market.watch_book(applied)
+
     @property
     def capture_path(self) -> Path | None:
         """The file that the capture is being written to."""
@@ -149,7 +155,9 @@ class LiveMarket:
 
     def _begin(self, start_ns: int, session: SessionStarted) -> Market:
         self._write(start_ns, session)
-        return open_market(start_ns, session, None if self._model is None else self._model(session))
+        market = open_market(start_ns, session, None if self._model is None else self._model(session))
+        market.watch_book(self._on_book)
+        return market
 
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""

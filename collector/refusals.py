@@ -16,6 +16,9 @@ from storage_backends.interface import Market
 KEPT = frozenset({"gaps", "events", "clock"})
 """Tables small enough to wait in memory; they say what happened to the others."""
 
+WAITING = KEPT | {"quality"}
+"""Tables that wait while the journal has no room. Quality says why the others are missing; it is the first to go."""
+
 BY_BACKEND = "refused by the backend"
 """Reason of a gap whose rows are in the journal's dead letters: not lost, and refused again if they came again."""
 KEPT_BYTES = 64 << 20
@@ -78,10 +81,10 @@ def _sources(batch: Batch) -> list[str]:
 
 
 class Kept:
-    """Rows of `KEPT` tables that wait in memory for a journal that takes nothing, up to `KEPT_BYTES`.
+    """Rows of `WAITING` tables that wait in memory for a journal that takes nothing, up to `KEPT_BYTES`.
 
     What could grow without a bound are events, since a quarantined frame stands in one. Beyond the bound the newest are
-    left out and counted; gaps are always kept.
+    left out and counted. Quality has half of the room at the most, and gaps are always kept.
     """
 
     def __init__(self, max_bytes: int = KEPT_BYTES) -> None:
@@ -93,16 +96,24 @@ class Kept:
     def __bool__(self) -> bool:
         return bool(self.batches)
 
-    def keep(self, batches: Iterable[tuple[Market, Batch]]) -> None:
-        """Makes `batches`, what was kept before among them, all that waits; leaves out what is too much."""
+    def keep(self, batches: Iterable[tuple[Market, Batch]]) -> list[tuple[Market, Batch]]:
+        """Makes `batches`, what was kept before among them, all that waits; leaves out what is too much.
+
+        Returns:
+            What was left out of quality, to be a gap.
+        """
         self.batches, self._bytes = [], 0
+        too_much = []
         for market, batch in batches:
             size = _size(batch)
-            if batch.table == "events" and self._bytes + size > self._max_bytes:
+            if batch.table == "quality" and self._bytes + size > self._max_bytes // 2:
+                too_much.append((market, batch))
+            elif batch.table == "events" and self._bytes + size > self._max_bytes:
                 self._leave_out(market, batch)
             else:
                 self.batches.append((market, batch))
                 self._bytes += size
+        return too_much
 
     def take_left_out(self) -> list[tuple[Market, str]]:
         """What to say of each market's events that were left out; forgets them."""

@@ -66,10 +66,10 @@ class Replay:
     """One pass over captures.
 
     `template` gives exchange and settings of markets whose capture does not bring its own session; captures that
-    `run --raw` wrote do. `complete` adds to it what depends on the market. `features`, where given, replaces what any
-    session says. `model` forecasts anew, whatever model a session names; without it there are no forecasts, and
-    `other_models` has the fingerprints of those that sessions name and that were not used. `symbols` (the exchange's
-    own ids) restricts the markets; empty takes all.
+    `run --raw` wrote do. `complete` adds to it what depends on the market. `adapt` changes any session, and `features`,
+    where given, replaces what it says. `model` forecasts anew, whatever model a session names; without it there are no
+    forecasts, and `other_models` has the fingerprints of those that sessions name and that were not used. `symbols`
+    (the exchange's own ids) restricts the markets; empty takes all.
     """
 
     template: SessionStarted
@@ -78,6 +78,7 @@ class Replay:
     complete: Callable[[SessionStarted], SessionStarted] = lambda session: session
     features: str | None = None
     model: ModelFile | None = None
+    adapt: Callable[[SessionStarted], SessionStarted] = lambda session: session
     other_models: set[str] = field(default_factory=set)
     progress: Progress = field(default_factory=Progress)
     _across: Across = field(default_factory=Across)
@@ -176,6 +177,7 @@ class Replay:
         before = self._running.get(key)
         if before is not None:
             self._give(key, before.market.drain())
+        session = self.adapt(session)
         if self.features is not None:
             session = msgspec.structs.replace(session, features=self.features)
         fingerprint = None if self.model is None else self.model.fingerprint

@@ -38,6 +38,16 @@ class Derived:
             book_depth=self.book_depth,
         )
 
+    def added_to(self, session: SessionStarted) -> SessionStarted:
+        """`session` with those of these tables that are switched on here; what it says of the others stays."""
+        ours = self.session(session)
+        names = [
+            *(["bars"] if self.bars else []),
+            *(["tick_sizes", "num_levels", "ask_rounding"] if ours.tick_sizes is not None else []),
+            *(["book_grid_ms", "book_depth"] if self.book_grid_ms is not None else []),
+        ]
+        return msgspec.structs.replace(session, **{name: getattr(ours, name) for name in names})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:

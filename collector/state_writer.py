@@ -12,7 +12,7 @@ import numpy as np
 
 from collector import __version__
 from collector.core.latency import LagWindow
-from collector.live_state import Histogram, MarketState, State, descriptors, memory_bytes, write_state
+from collector.live_state import Histogram, MarketState, RestWeight, State, descriptors, memory_bytes, write_state
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class StateWriter:
                 for symbol, live in venue.markets.items()
             ],
             clock_offset_ms={venue.exchange: _ms(venue.recorder.clock_offset_ns) for venue in self._venues},
+            rest_weight={venue.exchange: weight for venue in self._venues if (weight := _weight(venue)) is not None},
             journal_bytes=None if journal is None else journal.held_bytes,
             journal_max_bytes=None if journal is None else journal.max_bytes,
             journal_lag=None if journal is None else _histogram(self._watch.journal),
@@ -109,16 +110,23 @@ class StateWriter:
             connected=[name for name in channels if core.connection(name) is not None],
             down=[name for name in channels if core.connection(name) is None],
             open_gaps=sorted(core.open_gaps),
+            gaps={stream: dict(reasons) for stream, reasons in watched.stated.items()},
             counts=core.counts,
             lag_p50_ms=lags[0],
             lag_p95_ms=lags[1],
             lag_p99_ms=lags[2],
             lag=_histogram(watched.socket),
+            book_lag=_histogram(watched.book),
         )
 
 
 def _ms(value_ns: int | None) -> float | None:
     return None if value_ns is None else value_ns / 1e6
+
+
+def _weight(venue: Venue) -> RestWeight | None:
+    budget = venue.feed.budget
+    return None if budget is None else RestWeight(budget.used, budget.limit, budget.pause_s)
 
 
 def _histogram(window: LagWindow) -> Histogram:

@@ -30,7 +30,7 @@ class TickSizes(click.ParamType):  # type: ignore[type-arg]
                 pairs = [part.partition("=") for part in value.split(";") if part.strip()]
                 return {_symbol(name.strip()): _ticks(ticks) for name, _, ticks in pairs}
             return {ALL: _ticks(value)}
-        except (ValueError, InvalidOperation) as error:
+        except ValueError as error:
             self.fail(f"{value!r}: {error}; write 10,50,100 or BTC/USDT=10,50;ETH/USDT=1,5 or auto", param, ctx)
 
 
@@ -54,7 +54,10 @@ def _ticks(value: Any) -> tuple[str, ...]:
 
 
 def _tick(text: str) -> str:
-    tick = Decimal(text)
+    try:
+        tick = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"{text!r} is no number") from None
     if not (tick.is_finite() and Decimal("1e-12") <= tick <= Decimal("1e12")):
         raise ValueError(f"{text} is no width of a price level")
     return f"{tick.normalize():f}"

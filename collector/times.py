@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from datetime import UTC, datetime
 
 import click
+
+from collector.clock import Clock, SystemClock
 
 _UNIT_NS = {10: 1_000_000_000, 13: 1_000_000, 16: 1_000, 19: 1}
 
@@ -21,6 +24,29 @@ class Time(click.ParamType[int]):
             return parse_time(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+class Date(click.ParamType[dt.date]):
+    """A UTC date, `today` or `yesterday`."""
+
+    name = "date"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dt.date:
+        if isinstance(value, dt.date):
+            return value
+        text = str(value)
+        now = today(SystemClock())
+        if text in ("today", "yesterday"):
+            return now - dt.timedelta(days=text == "yesterday")
+        try:
+            return dt.date.fromisoformat(text)
+        except ValueError:
+            self.fail(f"{text!r} is no date: write 2026-11-20, today or yesterday", param, ctx)
+
+
+def today(clock: Clock) -> dt.date:
+    """The UTC date."""
+    return datetime.fromtimestamp(clock.now_ns() // 1_000_000_000, UTC).date()
 
 
 def parse_time(text: str) -> int:

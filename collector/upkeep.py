@@ -16,6 +16,7 @@ from collector.clock import Clock
 from collector.errors import MachineFailed
 from collector.retention import KEPT_TABLES, WRITER, Deletion, beyond_budget, event_rows, expired
 from collector.store import StoreWriter
+from collector.times import today
 from storage_backends.days import Day, Days
 from storage_backends.errors import BackendError, StorageFailed
 from storage_backends.interface import Backend
@@ -59,11 +60,6 @@ class UpkeepReport(msgspec.Struct):
     def over_budget(self) -> bool:
         """Whether more is used than the budget allows, after everything that may be deleted is gone."""
         return self.budget_bytes is not None and self.used_bytes > self.budget_bytes
-
-
-def today(clock: Clock) -> dt.date:
-    """The UTC date."""
-    return dt.datetime.fromtimestamp(clock.now_ns() // 1_000_000_000, dt.UTC).date()
 
 
 def used_bytes(data_dir: Path) -> int:

@@ -7,6 +7,7 @@ asks for. It reads; nothing that is collected depends on it.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -39,10 +40,13 @@ COLUMNS: Final = (
     "clock_offset_ms",
     "journal_lag_ms",
     "backend_lag_ms",
+    "book_lag_ms",
 )
 
 _STAMPS: Final = {"diffs": "event_time", "trades": "timestamp", "raw_trades": "timestamp"}
 """The exchange's stamp, in ms, by which the lag of a table's rows is told."""
+
+_OF_GAP: Final = ("stream", "reason", "revision")
 
 _SAMPLE: Final = 64
 """Messages of a table and second whose lag is looked at, evenly spread."""
@@ -67,18 +71,24 @@ class MarketWatch:
 
     Attributes:
         socket: lags from the exchange's stamp, by its own clock, to our receipt.
+        book: lags from receipt until the book holds it, of the oldest of the messages that reach it together.
         quality: of the last second.
     """
 
     def __init__(self, start_ns: int) -> None:
         self.start_ns = start_ns
         self.socket = LagWindow()
+        self.book = LagWindow()
+        self.book_lags_ms: list[float] = []
+        """Since the last second."""
         self.quality = Quality(Grade.OK, ())
         self.judge = Judge()
         self.rows: list[tuple[Any, ...]] = []
         self.had_book = False
         self.gaps: set[str] = set()
         """Streams of which a gap was stated since the last second."""
+        self.stated: dict[str, Counter[str]] = {}
+        """How many gaps were stated, by stream and reason; what is said of one afterwards counts no more."""
 
 
 class Watch:
@@ -109,6 +119,15 @@ class Watch:
         self._disk_free: int | None = None
         self._disk_due_ns = 0
 
+    def attach(self, market: Market, live: LiveMarket) -> None:
+        """Begins to take the lags of a market's book."""
+        watched, now_ns = self.of(market), self._clock.now_ns
+
+        def applied(recv_ns: int) -> None:
+            watched.book_lags_ms.append((now_ns() - recv_ns) / 1e6)
+
+        live.watch_book(applied)
+
     def received(self, venue: Venue, symbol: str, batches: Iterable[Batch]) -> None:
         """Takes the lags of rows that were drained from a market."""
         market = self.of(Market(venue.exchange, symbol))
@@ -117,6 +136,9 @@ class Watch:
         for batch in batches:
             if batch.table == "gaps":
                 market.gaps.update(_strings(batch, "stream"))
+                for stream, reason, revision in zip(*map(batch.columns.get, _OF_GAP), strict=True):
+                    if revision == 0:
+                        market.stated.setdefault(stream, Counter())[reason] += 1
             stamp = _STAMPS.get(batch.table)
             if stamp is None:
                 continue
@@ -177,8 +199,13 @@ class Watch:
                 now = watched.quality
                 if now.grade != before.grade:
                     changes.append(Change(market, epoch, before.grade, now))
+                book_lags_ms, watched.book_lags_ms = watched.book_lags_ms, []
+                if book_lags_ms:
+                    watched.book.add(epoch, book_lags_ms)
+                book_lag_ms = max(book_lags_ms, default=None)
                 head = (epoch, now.grade is Grade.OK, now.grade.name.lower(), " ".join(now.reasons))
-                watched.rows.append((*head, *lags, late_ms, offset_ms, self._journal_lag_ms, backend_lag_ms))
+                stored = (late_ms, offset_ms, self._journal_lag_ms, backend_lag_ms, book_lag_ms)
+                watched.rows.append((*head, *lags, *stored))
                 if len(watched.rows) >= _ROWS or now.grade > before.grade:
                     self._hand_on(live, watched)
         if changes:

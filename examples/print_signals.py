@@ -42,7 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command += ["--callback", f"{Path(__file__).stem}:on_epoch"]
     command += ["--duration", options.duration] if options.duration else []
     command += ["--url-root", options.url_root] if options.url_root else []
-    return subprocess.run(command, env=_with_this_folder(), check=False).returncode
+    with subprocess.Popen(command, env=_with_this_folder()) as collector:
+        while True:
+            try:
+                return collector.wait()
+            except KeyboardInterrupt:
+                continue  # the collector got the Ctrl-C too, and stops by itself
 
 
 def _with_this_folder() -> dict[str, str]:

@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from storage_backends.part import PartFile
+    from storage_backends.part import PartFile, PartStats
 
 BATCH_ROWS = 65_536
+_REMEMBERED = 10_000  # files whose ends are kept: a month of one market's table
 _ALWAYS = TimeRange(None, None)
 
 
@@ -142,6 +143,7 @@ class FileBackend(Backend):
         self._files = files
         self._suffix = SUFFIX_OF[file_format]
         self._begun: set[str] = set()
+        self._known: dict[str, PartStats] = {}
 
     def check(self) -> None:
         self._files.check()
@@ -235,7 +237,7 @@ class FileBackend(Backend):
                     partial(self._read, table, path, needed, near, given),
                 )
                 for path, name, _ in self._parts(table, market, near)
-                if given is None or table.span != table.key[0] or name.last > given
+                if (given is None or table.span != table.key[0] or name.last > given) and self._may_meet(path, near)
             ]
             try:
                 for rows in merge(table, parts):
@@ -253,6 +255,8 @@ class FileBackend(Backend):
     def _read(self, table: Table, path: str, columns: Sequence[str], within: TimeRange, after: Any) -> Iterator[Chunk]:
         """The rows of a file whose lead key lies behind `after`; all for None."""
         with self.opened(table, path) as file:
+            if path not in self._known:
+                self._remember(path, file.stats())
             for chunk in file.chunks(columns, within):
                 if after is None:
                     yield chunk
@@ -274,9 +278,13 @@ class FileBackend(Backend):
         ends = []
         size = 0
         for path, _, file_size in self._parts(table, market, _ALWAYS):
-            with self.opened(table, path) as file:
-                ends.append(file.stats())
-                size += file_size
+            found = self._known.get(path)
+            if found is None:
+                with self.opened(table, path) as file:
+                    found = file.stats()
+                self._remember(path, found)
+            ends.append(found)
+            size += file_size
         if not ends:
             return TableStats(0, 0, 0, None, None, None, None)
         return TableStats(
@@ -288,6 +296,17 @@ class FileBackend(Backend):
             first_ns=min(part.first_time for part in ends) * table.ns_per_unit,
             last_ns=max(part.last_time for part in ends) * table.ns_per_unit,
         )
+
+    def _remember(self, path: str, stats: PartStats) -> None:
+        """Keeps what a file says of itself: a name has a hash of the content in it, so it never says anything else."""
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[path] = stats
+
+    def _may_meet(self, path: str, within: TimeRange) -> bool:
+        """False for a file that was read before and has no row in `within`: names tell of keys, not always of times."""
+        found = self._known.get(path)
+        return found is None or within.meets(found.first_time, found.last_time)
 
     def _markets(self, table: str | None) -> list[Market]:
         found: set[Market] = set()

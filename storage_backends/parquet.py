@@ -40,6 +40,7 @@ ROW_GROUP_ROWS: Final = 131_072
 ROW_GROUP_BYTES: Final = 16 << 20
 """A row group is what a reader must hold at once: at most this many rows and about this many bytes in Arrow's form."""
 
+_FEW_ROWS = 4_096
 _DICTIONARY_BYTES = 4 << 20
 _TAIL = struct.Struct("<I4s")  # how every Parquet file ends: the footer's size and PAR1
 _SEAL = struct.Struct("<4sI")
@@ -196,7 +197,10 @@ class PartFile:
             yield Chunk(select_times(self._table, rows, within), last=group == groups[-1])
 
     def _read(self, group: int, columns: Sequence[str]) -> pa.Table:
-        rows = self._file.read_row_group(group, columns=[name for name in columns if name in self._stored])
+        # To wake other threads takes longer than to read some hundred rows.
+        many = self._file.metadata.row_group(group).num_rows > _FEW_ROWS
+        stored = [name for name in columns if name in self._stored]
+        rows = self._file.read_row_group(group, columns=stored, use_threads=many)
         wanted = bare(self._table.schema)
         arrays = [
             rows.column(name).cast(wanted.field(name).type)

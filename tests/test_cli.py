@@ -100,7 +100,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["run", "--book-grid", "100ms", "--no-depth-update"], ["--book-grid", "100ms", "depth"]),
         (["run", "--tick-sizes", "10,ten"], ["--tick-sizes", "ten", "auto"]),
         (["run", "--tick-sizes", "-5"], ["--tick-sizes", "-5"]),
-        (["run", "--kline", "7m"], ["kline_7m"]),
+        (["run", "--kline", "7m"], ["--kline", "7m", "15m"]),
         (["run", "--exchange", "binance", "--mark-price"], ["markPrice", "binance"]),
         (["run", "--top-n", "7"], ["--top-n", "7", "20"]),
         (["run", "--order-book-limit", "6000"], ["--order-book-limit", "6000"]),
@@ -115,8 +115,33 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["run", "--disk-budget", "5 parsecs"], ["--disk-budget", "5 parsecs", "20GiB"]),
         (["run", "--raw-max-bytes", "1kB"], ["--raw-max-bytes", "1kB", "16,777,216"]),
         (["compact", "--data-dir", "missing"], ["--data-dir", "missing"]),
-        (["compact", "--before", "yesterday"], ["--before", "yesterday"]),
-        (["runn"], ["runn"]),
+        (["compact", "--before", "tomorrow"], ["--before", "tomorrow", "yesterday"]),
+        (["runn"], ["runn", "run"]),
+        (["train"], ["train", "./run.sh training"]),
+        (["run", "--symbol", "BTC/USDT,ETH/USDT"], ["BTC/USDT,ETH/USDT", "--symbol of its own"]),
+        (["run", "--exchange", "Binance"], ["--exchange", "Binance", "did you mean binance?"]),
+        (["run", "--exchange", "binance-futures"], ["binance-futures", "did you mean binanceusdm?"]),
+        (["run", "--streams", "depth,trades"], ["--streams", "trades", "aggTrade"]),
+        (["run", "--streams", "aggtrade"], ["--streams", "did you mean aggTrade?"]),
+        (["run", "--tick-sizes", "abc"], ["--tick-sizes", "'abc' is no number"]),
+        (["run", "--interval", "fast"], ["--interval", "is not a valid integer."]),
+        (["run", "--journal-max-bytes", "4XB"], ["--journal-max-bytes", "20GiB"]),
+        (["run", "--check", "--anchor-limit", "7"], ["--anchor-limit", "7", "1000"]),
+        (["run", "--check", "--order-book-snapshot", "--order-book-limit", "3"], ["--order-book-limit", "3", "1000"]),
+        (["run", "--check", "--futures-ws", "http://x"], ["FUTURES_WS", "http://x", "wss://"]),
+        (["run", "--dry-run", "--record", "--record-dir", "/proc/x"], ["--record-dir", "/proc/x"]),
+        (["gaps", "--data-dir", __file__], ["--data-dir", "is a file"]),
+        (["gaps", "--data-dir", "."], ["--data-dir", "holds no tables yet", "300 s"]),
+        (["stats", "--data-dir", "."], ["--data-dir", "holds no tables yet"]),
+        (["gaps", "--stream", "deph"], ["--stream", "did you mean depth?"]),
+        (["report", "--date", "2999-01-01"], ["--date", "2999-01-01"]),
+        (["report", "--picture", "day.pdf"], ["--picture", "day.pdf", ".svg"]),
+        (["report", "--picture", "nowhere/day.png"], ["--picture", "nowhere", "does not exist"]),
+        (["features", "recompute", "--from", "2026-01-02", "--to", "2026-01-01"], ["--to", "2026-01-01 00:00"]),
+        (["backfill", "trades", "--from", "2999-01-01"], ["--from", "2999-01-01 00:00"]),
+        (["backfill", "trade", "--from", "2026-01-01"], ["KIND", "trade", "raw-trades"]),
+        (["serve", "--data-dir", "missing"], ["--data-dir", "missing"]),
+        (["tui", "--host", "http://127.0.0.1:8000"], ["--host", "--port"]),
         (["replay"], ["FILE"]),
         (["replay", "missing.gz"], ["missing.gz"]),
         (["replay", "."], ["."]),
@@ -140,6 +165,39 @@ def test_bad_input_is_one_line_and_exit_2(call: Call, tmp_path: Path, arguments:
     for name in names:
         assert name in err, err
     assert not (tmp_path / "data").exists() or not any((tmp_path / "data").rglob("*.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("symbol: BTC/USDT\nsymbol: ETH/USDT\n", ["key symbol", "twice"]),
+        ("symbol: {a: b}\n", ["--symbol", "a list of them"]),
+        ("symbol: 5\n", ["--symbol", "'5'", "BTC/USDT"]),
+        ("storage:\n\tbase_path: x\n", ["is not YAML", "line 2"]),
+    ],
+)
+def test_a_file_that_says_what_cannot_be_meant(call: Call, tmp_path: Path, text: str, names: list[str]) -> None:
+    (tmp_path / "c.yaml").write_text(text)
+    code, _, err = call("run", "--check", "--config", "c.yaml")
+    assert code == 2
+    assert err.count("\n") == 1
+    for name in names:
+        assert name in err, err
+
+
+def test_a_file_knows_options_by_their_flags_too(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("record: true\nno-storage: true\n")
+    code, out, err = call("run", "--check", "--config", "c.yaml")
+    assert (code, out) == (0, "the settings are good\n"), err
+
+
+def test_output_that_finds_no_room_is_one_line_and_exit_3(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "collector", "features", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, cwd=tmp_path, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "No space left" in done.stderr
 
 
 def test_a_capture_of_something_else_is_named(call: Call, tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import msgspec
 import pytest
 
 from collector.committer import Committer
+from collector.core.batch import Batch
 from collector.core.features.across import Across
 from collector.core.inputs import Resume
 from collector.core.market import Market as Core
 from collector.coverage_log import CoverageLog
+from collector.journal.errors import JournalFull
 from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
 from collector.observers import Observers
@@ -136,4 +138,23 @@ async def test_what_the_budget_does_not_allow_is_a_gap_once_there_is_room(rig: R
     await rig.committer.finish()
     assert not rig.committer.refusing
     assert rig.rows("diffs") == 2
+    assert rig.rows("gaps") >= 2
+
+
+async def test_quality_of_the_time_without_room_is_stored_afterwards(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is what says why the other rows of that time are missing."""
+    quality = Batch("quality", {"epoch": [1], "ok": [False], "grade": ["bad"], "reasons": ["rows_refused"]})
+
+    def full(*_: Any) -> None:
+        raise JournalFull("of a test")
+
+    rig.second()
+    rig.feed.markets["AUSDT"].process_rows.append(quality)
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.journal, "commit", full)
+        await rig.committer.commit()
+    assert rig.rows("quality") == 0
+    await rig.committer.finish()
+    assert rig.rows("quality") == 1
+    assert rig.rows("diffs") == 0
     assert rig.rows("gaps") >= 2

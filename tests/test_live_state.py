@@ -6,7 +6,17 @@ import msgspec
 import pytest
 
 from collector.core.latency import BOUNDS_MS
-from collector.live_state import FRESH_S, STATE_FILE, Histogram, MarketState, State, is_fresh, read_state, write_state
+from collector.live_state import (
+    FRESH_S,
+    STATE_FILE,
+    Histogram,
+    MarketState,
+    RestWeight,
+    State,
+    is_fresh,
+    read_state,
+    write_state,
+)
 
 
 def state(now_ns: int, **changes: object) -> State:
@@ -28,11 +38,13 @@ def state(now_ns: int, **changes: object) -> State:
         connected=["depth"],
         down=[],
         open_gaps=[],
+        gaps={"depth": {"disconnect": 2}},
         counts={"opened": 1},
         lag_p50_ms=1.0,
         lag_p95_ms=2.0,
         lag_p99_ms=3.0,
         lag=lag,
+        book_lag=lag,
     )
     made = State(
         version="0",
@@ -44,6 +56,7 @@ def state(now_ns: int, **changes: object) -> State:
         frames=10,
         markets=[market],
         clock_offset_ms={"binanceusdm": 1.0},
+        rest_weight={"binanceusdm": RestWeight(21, 2400, 0.0)},
         journal_bytes=1,
         journal_max_bytes=100,
         journal_lag=lag,

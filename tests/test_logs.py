@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import logging
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from collector.logs import JsonLines, Text, event_name, without_secrets
+from tests.live.harness import Process
 
 ROOT = Path(__file__).parents[1]
 LIST = Path(__file__).with_name("log_events.txt")
@@ -73,6 +77,32 @@ def test_secrets_are_masked(text: str) -> None:
     assert "hunter22" not in without_secrets(text)
     assert "hunter22" not in JsonLines().format(record("failed: %s", text))
     assert "hunter22" not in Text().format(record("failed: %s", text))
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["run", "serve", "simulate", "backfill", "replay", "compact", "copy", "doctor", "features recompute"],
+)
+def test_every_long_command_has_the_options(command: str) -> None:
+    name, *rest = command.split()
+    module: Any = importlib.import_module(f"collector.commands.{name}")
+    found = getattr(module, name)
+    for one in rest:
+        found = found.commands[one]
+    assert {"log_level", "log_format"} <= {parameter.name for parameter in found.params}
+
+
+def test_a_server_writes_json_lines_too(tmp_path: Path) -> None:
+    server = Process("serve", "--log-format", "json", "--data-dir", str(tmp_path), "--http-port", "0")
+    try:
+        port = int(server.wait_for("answering on").split()[2].rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"no request\r\n\r\n")
+            line = json.loads(server.wait_for("Invalid HTTP request"))
+        assert (line["level"], line["event"]) == ("WARNING", "invalid_http_request_received")
+    finally:
+        server.stop()
+        server.kill()
 
 
 def test_run_writes_json_lines(tmp_path: Path) -> None:

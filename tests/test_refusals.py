@@ -125,6 +125,16 @@ def test_events_that_wait_are_bounded_and_what_is_left_out_is_counted() -> None:
     assert kept.take_left_out() == []
 
 
+def test_quality_waits_too_in_half_of_the_room() -> None:
+    kept, left_out = Kept(max_bytes=20_000), []
+    for second in range(4):
+        quality = Batch("quality", {"epoch": list(range(10 * second, 10 * second + 10))})
+        left_out = kept.keep([*kept.batches, (MARKET, quality), (MARKET, events(second, [None]))])
+    assert [batch.columns["epoch"][0] for _, batch in kept.batches if batch.table == "quality"] == [0]
+    assert [batch.columns["epoch"][0] for _, batch in left_out] == [30], "it is told of what is new"
+    assert sum(batch.rows for _, batch in kept.batches if batch.table == "events") == 4
+
+
 def test_gaps_without_a_market_that_runs_are_told_apart() -> None:
     refused = [Refused("depth", "dropped", None, None, 1, 2), Refused("depth", "dropped", None, None, 3, 4)]
     rows = [batch.columns for _, batch in gap_rows([(MARKET, one) for one in refused], START_NS)]

@@ -11,7 +11,9 @@ from collector.core.batch import Batch
 from collector.core.inputs import Opened, SessionStarted, SessionStopped, encode_input
 from collector.errors import ConfigurationError
 from collector.replay import Replay
+from collector.settings import Derived
 from collector.sources.capture import CaptureError
+from collector.ticks import ALL
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 from tests.core.script import tables
 
@@ -176,3 +178,40 @@ def test_features_of_a_capture_that_this_version_does_not_have(tmp_path: Path) -
     path = write(tmp_path / "BTCUSDT", own(START_NS, session))
     with pytest.raises(ConfigurationError, match="--features of_the_future: is unknown"):
         replay(path)
+
+
+def test_tables_that_are_named_are_computed_whatever_the_capture_was_taken_with(tmp_path: Path) -> None:
+    """And those that are not are as its session says; of a capture without one there are none."""
+    session = SessionStarted(
+        exchange="binanceusdm", symbol="BTCUSDT", futures=True, bars=("5s",), book_grid_ms=1000, book_depth=3
+    )
+    asked = Derived(bars=("1s", "15s"), ticks={ALL: ("10",)}, num_levels=4)
+    made = asked.added_to(session)
+    assert (made.bars, made.num_levels, made.book_grid_ms, made.book_depth) == (("1s", "15s"), 4, 1000, 3)
+    assert made.tick_sizes == ("10",)
+    assert Derived().added_to(session) == session
+    exchange = Exchange(futures=True)
+    ours = write(tmp_path / "BTCUSDT", own(START_NS, session), frame(exchange, START_NS + 3 * 10**9))
+    theirs = write(tmp_path / "btcusdt_theirs", *(frame(exchange, START_NS + at * 10**9) for at in (1, 3)))
+    tables: dict[str, set[str]] = {}
+    for name, path, derived in (
+        ("own", ours, Derived()),
+        ("asked", ours, Derived(book_grid_ms=100, ticks={ALL: ("10",)})),
+        ("other", theirs, Derived()),
+        ("other, asked", theirs, Derived(book_grid_ms=100)),
+    ):
+        seen = tables.setdefault(name, set())
+        Replay(
+            SessionStarted(exchange="binanceusdm", symbol="", futures=True),
+            (),
+            lambda venue, market, batches, seen=seen: seen.update(batch.table for batch in batches),
+            derived.session,
+            adapt=derived.added_to,
+        ).run([path])
+    computed = {name: seen & {"books", "multitick"} for name, seen in tables.items()}
+    assert computed == {
+        "own": {"books"},
+        "asked": {"books", "multitick"},
+        "other": set(),
+        "other, asked": {"books"},
+    }

@@ -74,7 +74,11 @@ class Stepper:
             raise ModelError(f"model {path}: cannot be read: {error}") from error
         except ModelError:
             raise
-        except (LookupError, ValueError, TypeError, AttributeError, AssertionError, EOFError, *_ZIP) as error:
+        except ValueError as error:
+            # NumPy's advice about a file of another kind is to load it unsafely.
+            why = "it is no file of NumPy" if "pickle" in str(error) else str(error)
+            raise ModelError(f"model {path}: is damaged or not written by `training train`: {why}") from error
+        except (LookupError, TypeError, AttributeError, AssertionError, EOFError, *_ZIP) as error:
             raise ModelError(f"model {path}: is damaged or not written by `training train`: {error}") from error
 
     def _build(self, weights: dict[str, NDArray[np.float32]], meta: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ MINUTES: Final = 1440
 NOTHING, NOT_VALID, BAD, DEGRADED, OK = range(5)
 """What a minute was, by its worst second; `NOT_VALID` where no quality was stored and the book was not valid."""
 
+_STAGES: Final = {"book": "book_lag_ms", "journal": "journal_lag_ms", "backend": "backend_lag_ms"}
 _GRADES: Final = {"ok": OK, "degraded": DEGRADED, "bad": BAD}
 
 
@@ -31,6 +32,14 @@ class Lag(msgspec.Struct):
     median_p50_ms: float | None = None
     median_p99_ms: float | None = None
     worst_p99_ms: float | None = None
+
+
+class StageLag(msgspec.Struct):
+    """Seconds of the day, in ms: the median, the 99th percentile and the worst."""
+
+    median_ms: float
+    p99_ms: float
+    worst_ms: float
 
 
 class ClockCheck(msgspec.Struct):
@@ -66,7 +75,9 @@ class DayReport(msgspec.Struct):
 
     `expected_s` is the whole day, or up to now on the day that is still going on. `minutes` has a value for each minute
     of the day, see above; `prices` the last mid price and `lags` the worst 99th percentile in ms of each, None where
-    there is none. `spans` are the gaps that are not healed: stream, and from where to where in seconds of the day.
+    there is none. `stages` are lags from receipt to `book`, `journal` and `backend`, of the oldest row of each second,
+    as far as they were stored. `spans` are the gaps that are not healed: stream, and from where to where in seconds of
+    the day.
     """
 
     exchange: str
@@ -83,6 +94,7 @@ class DayReport(msgspec.Struct):
     quality_s: dict[str, int]
     reasons_s: dict[str, int]
     lag: Lag
+    stages: dict[str, StageLag]
     clock: ClockCheck
     anchors: AnchorCheck
     minutes: list[int]
@@ -109,9 +121,9 @@ def day_report(backend: Backend, market: Market, date: dt.date, now_ns: int) -> 
             prices[second // 60] = price
     interval_s = int(np.diff(at).min()) if len(at) > 1 else 1
 
-    quality_s, reasons_s, lag, lags = _quality(backend, market, start_s, minutes)
+    quality_s, reasons_s, lag, stages, lags = _quality(backend, market, start_s, minutes)
     until_ns = min(end_ns, max(now_ns, start_ns))
-    gaps = _touching(read_remaining(backend, market), start_ns, until_ns)
+    gaps = _touching(read_remaining(backend, market, start_ns, until_ns), start_ns, until_ns)
     return DayReport(
         exchange=market.exchange,
         symbol=market.symbol,
@@ -127,6 +139,7 @@ def day_report(backend: Backend, market: Market, date: dt.date, now_ns: int) -> 
         quality_s=quality_s,
         reasons_s=reasons_s,
         lag=lag,
+        stages=stages,
         clock=_clock(backend, market, start_ns, end_ns),
         anchors=_anchors(backend, market, start_ns, end_ns),
         minutes=minutes.tolist(),
@@ -163,9 +176,12 @@ def _rows(backend: Backend, market: Market, start_ns: int, end_ns: int) -> dict[
 
 def _quality(
     backend: Backend, market: Market, start_s: int, minutes: NDArray[np.int8]
-) -> tuple[dict[str, int], dict[str, int], Lag, list[float | None]]:
-    """Seconds by grade and by reason, the lag, and its 99th percentile by minute; sets the `minutes` that have any."""
-    names = ("epoch", "grade", "reasons", "lag_p50_ms", "lag_p99_ms")
+) -> tuple[dict[str, int], dict[str, int], Lag, dict[str, StageLag], list[float | None]]:
+    """Seconds by grade and by reason, the lag, those of the stages, and its 99th percentile by minute.
+
+    Sets the `minutes` that have any quality.
+    """
+    names = ("epoch", "grade", "reasons", "lag_p50_ms", "lag_p99_ms", *_STAGES.values())
     start_ns = start_s * SECOND_NS
     rows = _columns(backend, "quality", market, start_ns, start_ns + DAY_S * SECOND_NS, *names)
     grades: Counter[str] = Counter(rows["grade"].tolist())
@@ -180,7 +196,14 @@ def _quality(
     lag = Lag()
     if known.any():
         lag = Lag(float(np.median(p50[known])), float(np.median(p99[known])), float(p99[known].max()))
-    return dict(grades), dict(reasons.most_common()), lag, [None if np.isinf(one) else one for one in worst.tolist()]
+    stages = {}
+    for stage, name in _STAGES.items():
+        ms = rows[name].astype(float)
+        ms = ms[~np.isnan(ms)]
+        if len(ms):
+            stages[stage] = StageLag(float(np.median(ms)), float(np.percentile(ms, 99)), float(ms.max()))
+    by_minute = [None if np.isinf(one) else one for one in worst.tolist()]
+    return dict(grades), dict(reasons.most_common()), lag, stages, by_minute
 
 
 def _touching(gaps: list[Gap], start_ns: int, end_ns: int) -> list[tuple[Gap, float, float]]:

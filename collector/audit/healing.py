@@ -74,12 +74,22 @@ def _covers(statements: Iterable[Statement]) -> dict[str, list[IdRanges]]:
     return {stream: [IdRanges(ids) for ids in each.values()] for stream, each in found.items()}
 
 
-def read_remaining(backend: Backend, market: Market) -> list[Gap]:
-    """The newest revision of every gap of a market, oldest gap first, as far as the rows of the store leave it one."""
-    gaps = read_gaps(backend, market)
+def read_remaining(
+    backend: Backend, market: Market, start_ns: int | None = None, end_ns: int | None = None
+) -> list[Gap]:
+    """The newest revision of every gap of a market, oldest gap first, as far as the rows of the store leave it one.
+
+    With a start or an end only of gaps that touch [start_ns, end_ns); little else of the store is read then.
+    """
+    # What the backend refused bears on gaps that overlap it, wherever the span ends.
+    gaps = [
+        gap
+        for gap in read_gaps(backend, market)
+        if _touches(gap, start_ns, end_ns) or (gap.reason == _REFUSED and not gap.healed)
+    ]
     open_ones = [gap for gap in gaps if not gap.healed and gap.to_ns is not None]
     if not open_ones:
-        return gaps
+        return [gap for gap in gaps if _touches(gap, start_ns, end_ns)]
     held = {}
     if market.exchange in FUTURES:  # elsewhere ids do not count
         for stream in {gap.stream for gap in open_ones}:
@@ -90,7 +100,15 @@ def read_remaining(backend: Backend, market: Market) -> list[Gap]:
                 held[stream] = IdRanges(_held_updates(backend, market, near))
             elif stream in _ID_TABLES:
                 held[stream] = IdRanges(_held_ids(backend, market, near, *_ID_TABLES[stream]))
-    return remaining(gaps, held, list(_statements(backend, market)))
+    # What another collector states of a time it states once it has been.
+    stated_ns = max(0, min(gap.from_ns for gap in open_ones) - _NEAR_NS)
+    left = remaining(gaps, held, list(_statements(backend, market, stated_ns)))
+    return [gap for gap in left if _touches(gap, start_ns, end_ns)]
+
+
+def _touches(gap: Gap, start_ns: int | None, end_ns: int | None) -> bool:
+    ends_before = start_ns is not None and gap.to_ns is not None and gap.to_ns < start_ns
+    return not ends_before and (end_ns is None or gap.from_ns < end_ns)
 
 
 def _held_updates(backend: Backend, market: Market, near: IdRanges) -> Iterator[tuple[int, int]]:
@@ -112,8 +130,8 @@ def _held_ids(backend: Backend, market: Market, near: IdRanges, table: str, colu
             yield from ((int(ids[begin]), int(ids[end])) for begin, end in zip(begins, ends, strict=True))
 
 
-def _statements(backend: Backend, market: Market) -> Iterator[Statement]:
-    for rows in backend.scan("events", market, None, None, ("kind", "detail")):
+def _statements(backend: Backend, market: Market, since_ns: int) -> Iterator[Statement]:
+    for rows in backend.scan("events", market, since_ns, None, ("kind", "detail")):
         for kind, detail in zip(*(column.to_pylist() for column in rows.columns), strict=True):
             if kind == KIND:
                 try:

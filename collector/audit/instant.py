@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
+import numpy as np
+
 from collector.audit.gaps import read_gaps, recounts
-from collector.audit.rebuild import StoredAnchor, Units, read_anchors, read_diffs, rebuild
-from collector.core.book import Book
+from collector.audit.rebuild import StoredAnchor, StoredDiff, Units, read_anchors, read_diffs, rebuild
+from collector.core.book import Book, Change
 from collector.core.gaps import Gap
 from storage_backends.interface import Backend, Market
 
 _NEAR_NS = 3600 * 1_000_000_000
+_AT_ONCE = 256
 _CLOCKS_NS = 60 * 1_000_000_000
 """How far the exchange's clock, which diffs are filed by, may stand from ours, which anchors are."""
 
@@ -59,14 +64,28 @@ def _from_anchors(
             if anchor.update_id == update_id
         ]
         diffs = read_diffs(backend, market, units, max(recv_ns - _CLOCKS_NS, counted_ns), at_ns + _CLOCKS_NS)
-        steps = rebuild((diff for diff in diffs if counted_ns <= diff.recv_ns < at_ns), iter(anchors), units)
-        last = None
-        for step in steps:
-            if step.diff.last_id > update_id:
-                last = step
+        diffs = (diff for diff in diffs if counted_ns <= diff.recv_ns < at_ns)
+        last = next((step for step in rebuild(diffs, iter(anchors), units) if step.diff.last_id > update_id), None)
         if last is None:
             continue
         if last.book is None:
             return None
-        return KnownBook(last.book, update_id, last.diff.recv_ns)
+        return _followed(KnownBook(last.book, update_id, last.diff.recv_ns), diffs, units)
     return None
+
+
+def _followed(known: KnownBook, diffs: Iterator[StoredDiff], units: Units) -> KnownBook | None:
+    """The book after the rest of `diffs`; None where ids are missing. Many are applied at once: the last one counts."""
+    book, anchor_id, recv_ns = known
+    last_id, scale = book.last_id, units.scale
+    while some := list(islice(diffs, _AT_ONCE)):
+        changes = []
+        for diff in some:
+            change = diff.stored.within(units)
+            if diff.link > last_id or change is None or units.scale != scale:
+                return None
+            last_id = max(last_id, diff.last_id)
+            changes.append(change)
+        joined = Change(*(np.concatenate(lists) for lists in zip(*changes, strict=True)))
+        book, recv_ns = book.at_places(*units.places).apply(joined, last_id), some[-1].recv_ns
+    return KnownBook(book, anchor_id, recv_ns)

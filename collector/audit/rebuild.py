@@ -101,7 +101,7 @@ def read_diffs(
     for rows in backend.scan("diffs", market, start_ns, end_ns, columns):
         first, last, recv = (rows.column(name).to_numpy() for name in ("first_id", "last_id", "recv_ns"))
         prev = rows.column("prev_id").to_pylist()
-        for number, levels in enumerate(_levels(rows, units)):
+        for number, levels in enumerate(levels_of(rows, units)):
             link = int(first[number]) - 1 if prev[number] is None else prev[number]
             yield StoredDiff(link, int(last[number]), int(recv[number]), levels)
 
@@ -113,7 +113,7 @@ def read_anchors(
     columns = ("last_update_id", "recv_ns", "limit", *_LISTS)
     for rows in backend.scan("snapshots", market, start_ns, end_ns, columns):
         ids, recv, limit = (rows.column(name).to_pylist() for name in ("last_update_id", "recv_ns", "limit"))
-        for number, levels in enumerate(_levels(rows, units)):
+        for number, levels in enumerate(levels_of(rows, units)):
             yield StoredAnchor(ids[number], recv[number], limit[number], levels)
 
 
@@ -168,7 +168,7 @@ def anchor_book(anchor: StoredAnchor, units: Units) -> Book | None:
     )
 
 
-def _levels(rows: pa.RecordBatch, units: Units) -> Iterator[StoredLevels]:
+def levels_of(rows: pa.RecordBatch, units: Units) -> Iterator[StoredLevels]:
     """The four lists of each row: parsed together, or one by one where they do not fit into one scale."""
     flat: list[tuple[NDArray[np.int32], NDArray[np.float64]]] = []
     for name in _LISTS:

@@ -1,4 +1,4 @@
-"""Whether a store keeps the promise: every break explained, one row an epoch, books that agree with the exchange."""
+"""Whether a store keeps the promise: every break explained, no row missing, all of them agreeing with each other."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 
 import msgspec
 
+from collector.audit.findings import TableCheck
 from collector.audit.gaps import id_cover, recounts, time_cover
 from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
+from collector.audit.standing import Standings
+from collector.audit.story import read_story
+from collector.audit.tables import TableAudit
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from collector.core.ids import IdRanges
@@ -100,6 +104,7 @@ class MarketReport(msgspec.Struct):
     gaps: dict[str, GapCount]
     quarantined: int
     covered: CoveredSeconds
+    tables: dict[str, TableCheck]
     problems: list[str]
 
 
@@ -112,26 +117,24 @@ def verify_market(
 ) -> MarketReport:
     """Audits one market; `every` is told the number of diffs walked, about each 1,000."""
     gaps = read_remaining(backend, market)
-    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, 0, CoveredSeconds(), [])
+    story = read_story(backend, market)
+    report = MarketReport(*market, {}, EpochCheck(), BookCheck(), {}, story.quarantined, CoveredSeconds(), {}, [])
     for gap in gaps:
         count = report.gaps.setdefault(gap.stream, GapCount())
         count.gaps += 1
         count.open += gap.to_ns is None
         count.healed += gap.healed
-    report.chains["depth"] = _walk_books(backend, market, gaps, report.book, start_ns, end_ns, every)
+    report.epochs, interval_s = _walk_epochs(backend, market, gaps, story.starts.tolist(), start_ns, end_ns)
+    audit = TableAudit(backend, market, gaps, story, interval_s, (start_ns, end_ns))
+    report.chains["depth"] = _walk_books(backend, market, gaps, report.book, audit, start_ns, end_ns, every)
+    audit.finish()
     for table, column in _ID_TABLES:
         chain = _walk_ids(backend, market, gaps, table, column, start_ns, end_ns)
         if chain.rows:
             report.chains[table] = chain
-    starts: list[int] = []
-    for rows in backend.scan("events", market, None, None, ("time_ns", "kind")):
-        for time_ns, kind in zip(rows.column("time_ns").to_pylist(), rows.column("kind").to_pylist(), strict=True):
-            if kind == "session_started":
-                starts.append(time_ns)
-            report.quarantined += kind == "quarantine"
-    report.epochs = _walk_epochs(backend, market, gaps, starts, start_ns, end_ns)
     report.covered = _covered(gaps, report.epochs)
-    report.problems = _problems(report)
+    report.tables = audit.findings.tables
+    report.problems = _problems(report) + audit.findings.problems()
     if not _holds_rows(backend, market, start_ns, end_ns):
         report.problems.append("nothing but gaps and events is stored in this window")
     return report
@@ -230,7 +233,8 @@ def _walk_epochs(
     session_starts: list[int],
     start_ns: int | None,
     end_ns: int | None,
-) -> EpochCheck:
+) -> tuple[EpochCheck, Callable[[int], int]]:
+    """Also how many seconds an epoch has, by session."""
     check, cover, between = EpochCheck(), time_cover(gaps, "depth"), time_cover(gaps)
     starts = sorted(session_starts)
     # A session has one interval; it shows as the shortest step.
@@ -249,7 +253,7 @@ def _walk_epochs(
             check.unexplained_holes += 1
             if len(check.holes) < _EXAMPLES:
                 check.holes.append((before, after))
-    return check
+    return check, lambda session: interval.get(session, check.interval_s or 1)
 
 
 def _epoch_steps(
@@ -281,11 +285,13 @@ def _walk_books(
     market: Market,
     gaps: list[Gap],
     check: BookCheck,
+    audit: TableAudit,
     start_ns: int | None,
     end_ns: int | None,
     every: Callable[[int], None] | None,
 ) -> Chain:
     chain, cover, units = Chain(), id_cover(gaps, "depth"), Units()
+    standings = Standings(audit.read, units, time_cover(gaps, "depth"), audit.findings)
     anew, last_recv_ns = recounts(gaps, "depth"), 0
     tickers, ticker_cover = _Tickers(backend, market, start_ns, end_ns), id_cover(gaps, "book_ticker")
     steps = rebuild(
@@ -308,6 +314,7 @@ def _walk_books(
         check.anchor_levels_differing += step.differing
         if every is not None and chain.rows % 1000 == 0:
             every(chain.rows)
+        standings.reached(book, diff.link, diff.last_id, diff.stored)
         ticker = tickers.at(diff.last_id)
         if book is not None:
             check.rebuilt += 1
@@ -332,6 +339,7 @@ def _walk_books(
                                 "update_id": update_id,
                             }
                         )
+    standings.finish()
     check.diffs = chain.rows
     return chain
 

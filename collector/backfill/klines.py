@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,8 +35,10 @@ class Wanted(NamedTuple):
     end_ns: int
 
 
-class KlinesBackfill:
-    """One run for one market and interval. Only klines that are over are stored."""
+class _Backfill:
+    """One run for one market."""
+
+    table: ClassVar[str]
 
     def __init__(
         self,
@@ -49,15 +51,22 @@ class KlinesBackfill:
         done: Callable[[int], None],
     ) -> None:
         """`expect` is told how many more rows there are to come, `done` how many came."""
-        self.outcome = Outcome(*wanted.market, "klines")
+        self.outcome = Outcome(*wanted.market, self.table)
         self._wanted = wanted
         self._backend = backend
         self._clock = clock
         self._expect = expect
         self._done = done
-        writer = f"{WRITER}-{wanted.interval}"  # other intervals have files of the same times
-        self._sink = Sink(backend, wanted.market, "klines", clock, max_rows=max_rows, writer=writer)
+        # Other intervals have files of the same times.
+        writer = f"{WRITER}-{wanted.interval}" if wanted.interval else WRITER
+        self._sink = Sink(backend, wanted.market, self.table, clock, max_rows=max_rows, writer=writer)
         self._have: set[int] = set()
+
+
+class KlinesBackfill(_Backfill):
+    """One run for one market and interval. Only klines that are over are stored."""
+
+    table = "klines"
 
     async def run(self, archives: list[ArchiveFile], rest: Rest | None) -> None:
         """Fills what can be filled. What was fetched when it is cancelled is stored.
@@ -111,27 +120,10 @@ class KlinesBackfill:
         return len(new)
 
 
-class FundingBackfill:
+class FundingBackfill(_Backfill):
     """One run for one futures market."""
 
-    def __init__(
-        self,
-        wanted: Wanted,
-        backend: Backend,
-        clock: Clock,
-        *,
-        max_rows: int,
-        expect: Callable[[int], None],
-        done: Callable[[int], None],
-    ) -> None:
-        """`expect` is told how many more rows there are to come, `done` how many came."""
-        self.outcome = Outcome(*wanted.market, "funding")
-        self._wanted = wanted
-        self._backend = backend
-        self._clock = clock
-        self._expect = expect
-        self._done = done
-        self._sink = Sink(backend, wanted.market, "funding", clock, max_rows=max_rows)
+    table = "funding"
 
     async def run(self, archives: list[ArchiveFile], rest: Rest | None) -> None:
         """Fills what is missing between the rates that are stored; there are no archives of it here. Raises as

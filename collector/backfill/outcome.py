@@ -34,6 +34,8 @@ class Outcome(msgspec.Struct):
     """Rows of the range that were stored before, or wait in a collector's journal."""
     rest: int = 0
     archive: int = 0
+    made: int = 0
+    """Bars that were made of stored trades."""
     requests: int = 0
     healed: int = 0
     """Gaps that are stated as healed now."""

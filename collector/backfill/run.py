@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.backfill import klines, trades
+from collector.backfill import bars, klines, trades
 from collector.backfill.archive import find_archives
 from collector.backfill.gaps import state_healed, state_missing
 from collector.backfill.rest import open_rest
@@ -31,7 +32,8 @@ MAX_ROWS = 50_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackfillSettings:
-    """What to fetch, and from where. `kind` is `trades`, `raw_trades`, `klines` or `funding`; `interval` is of klines.
+    """What to fetch, and from where. `kind` is `trades`, `raw_trades`, `klines`, `funding` or `bars`;
+    `interval` is of klines.
 
     `headroom` is the part of the exchange's weight limit that is left to others; `rest` False asks the exchange for
     nothing.
@@ -75,7 +77,7 @@ async def backfill(
         async with contextlib.AsyncExitStack() as stack:
             rests: dict[str, Rest] = {}
             for market in settings.markets:
-                if settings.rest and market.exchange not in rests:
+                if settings.rest and settings.kind != "bars" and market.exchange not in rests:
                     rests[market.exchange] = await stack.enter_async_context(
                         open_rest(market.exchange, clock, url_root=settings.url_root, headroom=settings.headroom)
                     )
@@ -94,6 +96,9 @@ async def _one(
 ) -> Outcome:
     kind = settings.interval or settings.kind
     span = settings.start_ns, settings.end_ns
+    if settings.kind == "bars":
+        making = bars.BarsBackfill(market, *span, backend, clock, max_rows=settings.max_rows, expect=expect, done=done)
+        return await asyncio.to_thread(making.run)
     archives = []
     if settings.archive is not None:
         archives = find_archives(settings.archive, market.exchange, market.symbol, kind, *span)

@@ -42,11 +42,6 @@ class BinanceCollectorAPIClient(Client):
         found: dict[str, Any] = self._json("/state", {})
         return found
 
-    def get_gaps(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
-        """What is missing, and why."""
-        found: list[dict[str, Any]] = self._json("/gaps", {"symbol": symbol, "exchange": exchange})
-        return found
-
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._json("/stats", {"symbol": symbol, "exchange": exchange})
         return found
@@ -75,6 +70,21 @@ class BinanceCollectorAPIClient(Client):
             wanted -= page.num_rows
             if cursor is None or wanted <= 0:
                 return pa.concat_tables(parts)
+
+    def _gaps(
+        self,
+        symbol: str | None,
+        exchange: str | None,
+        limit: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        *,
+        healed: bool,
+    ) -> list[dict[str, Any]]:
+        span = {"start_time": _digits(start_ns), "end_time": _digits(end_ns)}
+        asked = {"symbol": symbol, "exchange": exchange, "limit": limit, "healed": healed, **span}
+        found: list[dict[str, Any]] = self._json("/gaps", asked)
+        return found
 
     def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
         asked = {"exchange": exchange, "tick_size": tick_size, "limit": limit}

@@ -13,7 +13,7 @@ Output: TypeAlias = Literal["pandas", "polars", "arrow"]
 def frame(rows: pa.Table, output: Output) -> Any:
     """`rows` as pandas.DataFrame, polars.DataFrame or pyarrow.Table.
 
-    In pandas a null number is NaN, and a list is an array of numpy.
+    In pandas a null number is NaN, and a list is a read-only array of numpy.
 
     Raises:
         ValueError: no such output.
@@ -21,7 +21,9 @@ def frame(rows: pa.Table, output: Output) -> Any:
     if output == "arrow":
         return rows
     if output == "pandas":
-        return rows.to_pandas()
+        from collector.client.pandas_frame import to_pandas
+
+        return to_pandas(rows)
     if output == "polars":
         import polars
 

@@ -13,7 +13,7 @@ from storage_backends.errors import BackendError, TransientBackendError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from storage_backends.interface import Backend
+    from storage_backends.interface import Backend, Market
 
 
 def _never() -> bool:
@@ -52,16 +52,10 @@ class LocalClient(Client):
         return cls(open_backend("local", folder))
 
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
-        from collector.questions.rows import find_market
+        from collector.questions.stats import stats
 
-        backend = self._backend
         with store_errors():
-            markets = backend.markets() if symbol is None else [find_market(backend, symbol, exchange)]
-            return [
-                {**market._asdict(), "table": table, **backend.stats(table, market)._asdict()}
-                for market in markets
-                for table in backend.tables(market)
-            ]
+            return stats(self._backend, self._markets_of(symbol, exchange))
 
     def get_book(self, symbol: str, at: Instant, *, depth: int = 100, exchange: str | None = None) -> dict[str, Any]:
         from collector.audit.instant import book_at
@@ -88,6 +82,27 @@ class LocalClient(Client):
             if start_ns is None:
                 return latest_rows(backend, name, market, limit, _never, end_ns).rows
             return rows_between(backend, name, market, start_ns, end_ns, limit, _never).rows
+
+    def _gaps(
+        self,
+        symbol: str | None,
+        exchange: str | None,
+        limit: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        *,
+        healed: bool,
+    ) -> list[dict[str, Any]]:
+        from collector.questions.gaps import gaps
+
+        with store_errors():
+            markets = self._markets_of(symbol, exchange)
+            return gaps(self._backend, markets, limit, _never, start_ns, end_ns, healed=healed)
+
+    def _markets_of(self, symbol: str | None, exchange: str | None) -> list[Market]:
+        from collector.questions.rows import find_market
+
+        return self._backend.markets() if symbol is None else [find_market(self._backend, symbol, exchange)]
 
     def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
         from collector.questions.orderbook import orderbook

@@ -131,6 +131,23 @@ class Client(abc.ABC):
             self._ohlcv(symbol, exchange, timeframe, limit, instant_ns(start_time), instant_ns(end_time)), output
         )
 
+    def get_gaps(
+        self,
+        symbol: str | None = None,
+        *,
+        limit: int = 1000,
+        start_time: Instant | None = None,
+        end_time: Instant | None = None,
+        healed: bool = True,
+        exchange: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """What is missing, and why: the last `limit` gaps that touch the span, one dict each (table `gaps`).
+
+        A gap of one collector that the rows of another one fill counts as healed. `healed=False` leaves those out of
+        which nothing is missing any more.
+        """
+        return self._gaps(symbol, exchange, limit, instant_ns(start_time), instant_ns(end_time), healed=healed)
+
     @abc.abstractmethod
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
         """Rows, files, bytes and time span of each table: one dict a market and table."""
@@ -147,6 +164,18 @@ class Client(abc.ABC):
     def _rows(
         self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
     ) -> pa.Table: ...
+
+    @abc.abstractmethod
+    def _gaps(
+        self,
+        symbol: str | None,
+        exchange: str | None,
+        limit: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        *,
+        healed: bool,
+    ) -> list[dict[str, Any]]: ...
 
     @abc.abstractmethod
     def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table: ...

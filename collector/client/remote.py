@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     import asyncssh
     import pyarrow as pa
 
+    from collector.client.ssh import Sftp
+
 Mode = Literal["local", "api", "remote"]
 
 _BOOK = ("snapshots", "diffs", "gaps", "events")
+_GAPS = ("gaps", "events", "diffs", "trades", "raw_trades")
+"""What a gap is counted by; see `audit.healing`."""
 
 
 class BinanceCollectorClient(Client):
@@ -29,7 +33,10 @@ class BinanceCollectorClient(Client):
     - `local`: `data_path`, a data folder on this machine.
     - `api`: `base_url` and `api_key`, a `collector serve`.
     - `remote`: `remote_data_path` on `remote_host`, over SSH. What a question needs is copied first into `cache_path`
-      (new files alone), and asked there. The host's key must be known; `known_hosts` names another file than OpenSSH's.
+      (new files alone), and asked there, all over one connection. The host's key must be known; `known_hosts` names
+      another file than OpenSSH's.
+
+    Close it, or use it in a `with` statement.
     """
 
     def __init__(
@@ -53,19 +60,32 @@ class BinanceCollectorClient(Client):
         elif mode == "api":
             self._inner = BinanceCollectorAPIClient(base_url, api_key)
         elif mode == "remote":
-            from collector.client.ssh import Remote
+            from collector.client.ssh import Remote, Sftp
 
             if not remote_host:
                 raise ValueError("mode 'remote' needs remote_host")
             place = f"{remote_user}@{remote_host}:{remote_port}:{remote_data_path}"
-            self._remote = Remote(
-                remote_host, remote_user, ssh_key_path, remote_data_path.rstrip("/"), remote_port, known_hosts
+            self._sftp = Sftp(
+                Remote(remote_host, remote_user, ssh_key_path, remote_data_path.rstrip("/"), remote_port, known_hosts)
             )
             # Two places must never share a folder, whatever their names look like.
             default = Path("~/.cache/depth-collector").expanduser() / hashlib.sha256(place.encode()).hexdigest()[:16]
             self._cache = default if cache_path is None else Path(cache_path).expanduser()
         else:
             raise ValueError(f"mode {mode!r}: choose local, api or remote")
+
+    def __enter__(self) -> BinanceCollectorClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Gives connections back."""
+        if self._inner is None:
+            self._sftp.close()
+        elif isinstance(self._inner, BinanceCollectorAPIClient):
+            self._inner.close()
 
     def sync_hot_snapshot(self, table: str, symbol: str, local: str | Path, *, exchange: str | None = None) -> int:
         """Copies the newest rows, at most 1,024, into the data folder `local`; gives how many markets had some.
@@ -74,26 +94,27 @@ class BinanceCollectorClient(Client):
 
         Raises:
             ValueError: mode is not `remote`, an unknown table, or damage on the way.
-            PermissionError: see `ssh.over_sftp`.
-            ConnectionError: see `ssh.over_sftp`.
+            PermissionError: see `ssh.Sftp.run`.
+            ConnectionError: see `ssh.Sftp.run`.
         """
         from collector.client import ssh
 
+        place = self._place()
         name, wanted = _known(table), _symbol(symbol)
         root = Path(local).expanduser() / "hot" / name
 
         async def work(sftp: asyncssh.SFTPClient) -> int:
-            folder = f"{self._place().data_path}/hot/{name}"
+            folder = f"{place.remote.data_path}/hot/{name}"
             count = 0
             for found in await ssh.exchanges_of(sftp, folder, f"symbol={wanted}.arrow"):
                 if exchange in (None, found):
-                    place = f"exchange={found}/symbol={wanted}.arrow"
+                    file = f"exchange={found}/symbol={wanted}.arrow"
                     # Unlike parts these files change, so the rest of an earlier try is worth nothing.
                     (root / f"exchange={found}" / f".symbol={wanted}.arrow.fetched").unlink(missing_ok=True)
-                    count += await ssh.fetch(sftp, f"{folder}/{place}", root / place, ssh.verify_hot)
+                    count += await ssh.fetch(sftp, f"{folder}/{file}", root / file, ssh.verify_hot)
             return count
 
-        return ssh.over_sftp(self._place(), work)
+        return place.run(work)
 
     def sync_incremental(self, table: str, symbol: str, local: str | Path, *, exchange: str | None = None) -> int:
         """Copies the files that are not yet in the data folder `local`; gives how many came.
@@ -107,11 +128,12 @@ class BinanceCollectorClient(Client):
         """
         from collector.client import ssh
 
+        place = self._place()
         name, wanted = _known(table), _symbol(symbol)
         root = Path(local).expanduser() / name
 
         async def work(sftp: asyncssh.SFTPClient) -> int:
-            folder = f"{self._place().data_path}/{name}"
+            folder = f"{place.remote.data_path}/{name}"
             count = 0
             for found in await ssh.exchanges_of(sftp, folder, f"symbol={wanted}"):
                 if exchange not in (None, found):
@@ -124,7 +146,7 @@ class BinanceCollectorClient(Client):
                         count += await ssh.fetch(sftp, f"{folder}/{market}/{part}", target, verify)
             return count
 
-        return ssh.over_sftp(self._place(), work)
+        return place.run(work)
 
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
         """As in every mode; `remote` needs a symbol, and copies all of its tables."""
@@ -139,6 +161,21 @@ class BinanceCollectorClient(Client):
         self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
     ) -> pa.Table:
         return self._ready((table,), symbol, exchange)._rows(table, symbol, exchange, limit, start_ns, end_ns)  # noqa: SLF001
+
+    def _gaps(
+        self,
+        symbol: str | None,
+        exchange: str | None,
+        limit: int,
+        start_ns: int | None,
+        end_ns: int | None,
+        *,
+        healed: bool,
+    ) -> list[dict[str, Any]]:
+        if self._inner is None and symbol is None:
+            raise ValueError("mode 'remote' copies what it counts by: name a symbol")
+        inner = self._ready(_GAPS, symbol or "", exchange)
+        return inner._gaps(symbol, exchange, limit, start_ns, end_ns, healed=healed)  # noqa: SLF001
 
     def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
         inner = self._ready(("multitick",), symbol, exchange)
@@ -159,10 +196,10 @@ class BinanceCollectorClient(Client):
         self._cache.mkdir(parents=True, exist_ok=True)
         return LocalClient.of_folder(self._cache)
 
-    def _place(self) -> Any:
+    def _place(self) -> Sftp:
         if self._inner is not None:
             raise ValueError("only mode 'remote' has something to copy")
-        return self._remote
+        return self._sftp
 
 
 def _known(table: str) -> str:

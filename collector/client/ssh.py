@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import threading
+import weakref
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
@@ -26,6 +28,7 @@ Answer = TypeVar("Answer")
 _DATE = re.compile(r"date=\d{4}-\d{2}-\d{2}")
 _CHUNK_BYTES = 1 << 20
 _CONNECT_S = 20.0
+_CLOSE_S = 5.0
 
 
 class Remote(NamedTuple):
@@ -39,42 +42,123 @@ class Remote(NamedTuple):
     known_hosts: str | Path | None
 
 
-def over_sftp(remote: Remote, work: Callable[[asyncssh.SFTPClient], Awaitable[Answer]]) -> Answer:
-    """What `work` returns. In a thread with a loop of its own, so that notebooks may ask too.
+class Sftp:
+    """Files of one host over one connection: made at the first use, kept, and made anew when it broke.
 
-    Raises:
-        PermissionError: the host's key is not the one that is known, or it does not let us in.
-        ConnectionError: it cannot be reached, or the connection broke.
+    For any one thread at a time. It has a thread with a loop of its own, so that notebooks may ask too. Close it; what
+    is forgotten ends with the object, or with the program.
     """
 
-    options: dict[str, Any] = {"port": remote.port, "connect_timeout": _CONNECT_S, "keepalive_interval": 15}
-    if remote.user is not None:
-        options["username"] = remote.user
-    if remote.key is not None:
-        options["client_keys"] = [str(Path(remote.key).expanduser())]
-    if remote.known_hosts is not None:
-        options["known_hosts"] = str(Path(remote.known_hosts).expanduser())
+    def __init__(self, remote: Remote) -> None:
+        self.remote = remote
+        kept = self._kept = _Kept(remote)
+        self._end = weakref.finalize(self, kept.close)
 
-    async def connected() -> Answer:
+    def run(self, work: Callable[[asyncssh.SFTPClient], Awaitable[Answer]]) -> Answer:
+        """What `work` returns. It may be called twice, if the connection was found broken.
+
+        Raises:
+            PermissionError: the host's key is not the one that is known, or it does not let us in.
+            ConnectionError: it cannot be reached, or the connection broke.
+            ValueError: closed.
+        """
+        if not self._end.alive:
+            raise ValueError("this client was closed")
+        return self._kept.run(work)
+
+    def close(self) -> None:
+        """Ends the connection; once is enough."""
+        self._end()
+
+
+class _Kept:
+    """The connection and its thread. Nothing here knows of `Sftp`, whose end is the end of it all."""
+
+    def __init__(self, remote: Remote) -> None:
+        self._host = remote.host
+        options: dict[str, Any] = {"port": remote.port, "connect_timeout": _CONNECT_S, "keepalive_interval": 15}
+        if remote.user is not None:
+            options["username"] = remote.user
+        if remote.key is not None:
+            options["client_keys"] = [str(Path(remote.key).expanduser())]
+        if remote.known_hosts is not None:
+            options["known_hosts"] = str(Path(remote.known_hosts).expanduser())
+        self._options = options
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._sftp: asyncssh.SFTPClient | None = None
+
+    def run(self, work: Callable[[asyncssh.SFTPClient], Awaitable[Answer]]) -> Answer:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name="sftp", daemon=True)
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(self._told(work), self._loop).result()
+
+    def close(self) -> None:
+        loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
+        if loop is None or thread is None:
+            return
+        with suppress(TimeoutError):
+            asyncio.run_coroutine_threadsafe(self._drop(), loop).result(_CLOSE_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(_CLOSE_S)
+        if not thread.is_alive():
+            loop.close()
+
+    async def _told(self, work: Callable[[asyncssh.SFTPClient], Awaitable[Answer]]) -> Answer:
+        """As `_worked`, with errors as `Sftp` promises them."""
         import asyncssh
 
+        host = self._host
         try:
-            async with asyncssh.connect(remote.host, **options) as connection, connection.start_sftp_client() as sftp:
-                return await work(sftp)
+            return await self._worked(work)
         except asyncssh.HostKeyNotVerifiable as error:
             raise PermissionError(
-                f"{remote.host}: its key is not among the known hosts ({error}); compare it, then add it (ssh-keyscan)"
+                f"{host}: its key is not among the known hosts ({error}); compare it, then add it (ssh-keyscan)"
             ) from error
         except (asyncssh.PermissionDenied, asyncssh.KeyImportError, asyncssh.SFTPPermissionDenied) as error:
-            raise PermissionError(f"{remote.host}: {error}; look at remote_user and ssh_key_path") from error
+            raise PermissionError(f"{host}: {error}; look at remote_user and ssh_key_path") from error
         except (asyncssh.Error, TimeoutError, ConnectionError) as error:
-            raise ConnectionError(f"{remote.host}: {error or 'no answer'}") from error
+            await self._drop()
+            raise ConnectionError(f"{host}: {error or 'no answer'}") from error
         except OSError as error:
-            # A disk of ours keeps its own error; what has no file name came from the network.
-            raise error if error.filename else ConnectionError(f"{remote.host}: {error}") from error
+            if error.filename:  # a disk of ours keeps its own error; what has no file name came from the network
+                raise
+            await self._drop()
+            raise ConnectionError(f"{host}: {error}") from error
 
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(asyncio.run, connected()).result()
+    async def _worked(self, work: Callable[[asyncssh.SFTPClient], Awaitable[Answer]]) -> Answer:
+        import asyncssh
+
+        kept = self._sftp is not None
+        try:
+            return await work(await self._opened())
+        except (asyncssh.ConnectionLost, asyncssh.SFTPConnectionLost, asyncssh.SFTPNoConnection, ConnectionError):
+            if not kept:
+                raise
+        # It broke since the last question, which is no fault of this one.
+        await self._drop()
+        return await work(await self._opened())
+
+    async def _opened(self) -> asyncssh.SFTPClient:
+        import asyncssh
+
+        if self._connection is not None and self._connection.is_closed():
+            await self._drop()
+        if self._sftp is None:
+            self._connection = await asyncssh.connect(self._host, **self._options)
+            self._sftp = await self._connection.start_sftp_client()
+        return self._sftp
+
+    async def _drop(self) -> None:
+        connection, self._connection, self._sftp = self._connection, None, None
+        if connection is not None:
+            connection.close()
+            with suppress(TimeoutError, OSError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await connection.wait_closed()
 
 
 async def exchanges_of(sftp: asyncssh.SFTPClient, folder: str, ending: str) -> list[str]:

@@ -15,11 +15,12 @@ import msgspec
 
 from collector.backfill.plan import INTERVALS_MS
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, store_errors, store_options
 from collector.config import FiniteRange, setting
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.markets import exchange_symbol
-from collector.times import Time
+from collector.times import Time, show_ns
 from storage_backends.interface import Market
 from storage_backends.open import FILE_FORMATS
 from storage_backends.settings import StoreSettings
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
     from collector.backfill.run import BackfillSettings
     from storage_backends.interface import Backend
 
-KINDS = ("trades", "raw-trades", "klines", "funding")
+KINDS = ("trades", "raw-trades", "klines", "funding", "bars")
 EXCHANGES = ("binance", "binanceusdm")
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.option("--exchange", type=click.Choice(EXCHANGES), default="binanceusdm", show_default=True)
 @click.option(
     "--symbol", multiple=True, default=("BTC/USDT",), show_default=True, help="BTC/USDT or BTCUSDT; repeatable"
@@ -60,6 +61,7 @@ EXCHANGES = ("binance", "binanceusdm")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was done, one object a market")
+@logs_to_stderr
 @click.pass_context
 def backfill(
     context: click.Context,
@@ -78,12 +80,15 @@ def backfill(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """Fills the store between two times with what it lacks: KIND is trades, raw-trades, klines or funding.
+    """Fills the store between two times with what it lacks: KIND is trades, raw-trades, klines, funding or bars.
 
     Asks for nothing that is stored, holes inside are filled, and gaps that are filled are stated as healed. May be
     stopped or killed at any moment and run again, also beside a running collector. What cannot be had any more is said,
     and the exit code is 1 then: trades of futures reach back 48 hours by REST, older ones are in the exchange's daily
     files (--archive).
+
+    Bars are made of stored trades, nothing is fetched: those that are not complete, lack trades that came late, or that
+    no session wrote.
     """
     from collector.backfill.run import BackfillSettings
     from collector.lean_pyarrow import without_pandas
@@ -95,7 +100,7 @@ def backfill(
     if kind == "klines" and interval == "1s" and exchange != "binance":
         raise ConfigurationError("--interval", interval, f"is not had on {exchange}; the shortest is 1m")
     if start_ns >= min(now_ns, end_ns or now_ns):
-        raise ConfigurationError("--from", start_ns, "must lie before --to and before now")
+        raise ConfigurationError("--from", show_ns(start_ns), "must lie before --to and before now")
     if archive is not None and not archive.is_dir():
         raise ConfigurationError("--archive", archive, "is not a folder")
     if archive is None and not rest:
@@ -162,7 +167,11 @@ def _show(outcome: Outcome) -> None:
         f"{rows:,} {source}" for rows, source in ((outcome.archive, "from archives"), (outcome.rest, "by REST")) if rows
     ]
     line = f"{outcome.exchange} {outcome.symbol} {outcome.table}: {', '.join(came) or 'nothing new'}"
-    line += f"; {outcome.known:,} were there before; {outcome.requests} requests"
+    if outcome.table == "bars":
+        line = f"{outcome.exchange} {outcome.symbol} bars: {outcome.made:,} made of stored trades"
+        line += f"; {outcome.known:,} had them all"
+    else:
+        line += f"; {outcome.known:,} were there before; {outcome.requests} requests"
     line += f"; {outcome.healed} gaps healed" if outcome.healed else ""
     click.echo(line)
     if outcome.unreadable:

@@ -9,6 +9,7 @@ from collector.audit.instant import book_at, gap_at
 from collector.commands.options import (
     config_option,
     market_options,
+    not_one_market,
     open_store,
     select_markets,
     store_errors,
@@ -16,7 +17,7 @@ from collector.commands.options import (
 )
 from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
 from collector.core.gaps import Gap
-from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.errors import EXIT_BAD_NEWS
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
@@ -45,10 +46,7 @@ def book(
     with store_errors(store):
         markets = select_markets(backend, exchange, symbol)
         if len(markets) != 1:
-            names = ", ".join(f"{market.exchange} {market.symbol}" for market in markets) or "none"
-            raise ConfigurationError(
-                "--symbol", "is not one market", f"choose with --exchange and --symbol from: {names}"
-            )
+            raise not_one_market(store, markets)
         known = book_at(backend, markets[0], at_ns)
         gap = gap_at(backend, markets[0], at_ns)
     if known is None:

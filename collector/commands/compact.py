@@ -8,29 +8,31 @@ import click
 import msgspec
 
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, retention_options, store_errors, store_options
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.retention import BUSY
-from collector.upkeep import Upkeep, UpkeepReport, today
+from collector.times import Date, today
+from collector.upkeep import Upkeep, UpkeepReport
 from storage_backends.settings import StoreSettings
 
 
 @click.command()
 @click.option(
     "--before",
-    type=click.DateTime(["%Y-%m-%d"]),
-    metavar="DATE",
-    help="merge days before this UTC date  [default: today]",
+    type=Date(),
+    help="merge days before this UTC date: 2026-11-20, today or yesterday  [default: today]",
 )
 @retention_options
 @store_options
 @config_option
 @click.option("--dry-run", is_flag=True, help="say what would be done, and do nothing")
 @click.option("--json", "as_json", is_flag=True, help="what was done, as one object")
+@logs_to_stderr
 @click.pass_context
 def compact(
     context: click.Context,
-    before: dt.datetime | None,
+    before: dt.date | None,
     retain_days: int | None,
     disk_budget: int | None,
     store: StoreSettings,
@@ -51,7 +53,7 @@ def compact(
 
     clock = SystemClock()
     date = today(clock)
-    limit = date if before is None else before.date()
+    limit = date if before is None else before
     if limit > date:
         raise ConfigurationError("--before", limit, f"is not over yet; the latest is today, {date} UTC")
     backend = open_store(store)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 import msgspec
 
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, market_options, open_store, select_markets, store_errors
 from collector.config import setting
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 @setting("--bigtable-emulator-host", default=None, help="HOST:PORT of a Bigtable emulator, instead of the cloud")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was done, as one object")
+@logs_to_stderr
 @click.pass_context
 def copy(
     context: click.Context,

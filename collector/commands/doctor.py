@@ -8,6 +8,7 @@ import logging
 import click
 
 from collector.clock import Clock, SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import check_wanted, config_option, store_options
 from collector.commands.run import DEPTH_SPEEDS_MS, run
 from collector.config import FiniteRange, setting
@@ -39,6 +40,7 @@ _AS_RUN = (
 @store_options
 @config_option
 @click.option("--json", "report_json", is_flag=True, help="one object: ok, and a list of checks")
+@logs_to_stderr
 @click.pass_context
 def doctor(
     context: click.Context,

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import (
+    check_folder,
     config_option,
     market_options,
+    not_one_market,
     open_store,
     select_markets,
     store_errors,
@@ -22,8 +25,7 @@ from collector.commands.options import (
 from collector.errors import ConfigurationError
 from collector.features.options import chosen_features
 from collector.lean_pyarrow import without_pandas
-from collector.times import Time
-from storage_backends.interface import Market
+from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -75,6 +77,7 @@ _span = [
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="rows by market, as JSON")
+@logs_to_stderr
 def recompute(
     exchange: tuple[str, ...],
     symbol: tuple[str, ...],
@@ -98,13 +101,15 @@ def recompute(
     _check_span(from_ns, to_ns)
     if out is not None and out.suffix not in _FORMATS:
         raise ConfigurationError("--out", out, f"must end in {' or '.join(_FORMATS)}")
+    if out is not None:
+        check_folder("--out", out)
     without_pandas()
     opened = open_store(store)
     counts: Counter[str] = Counter()
     with store_errors(store):
         markets = select_markets(opened, exchange, symbol)
         if out is not None and len(markets) != 1:
-            raise _one_market(markets)
+            raise not_one_market(store, markets)
         writer = StoreWriter(opened, "recompute", store.place)
         kept = []
         for market in markets:
@@ -154,23 +159,19 @@ def plot(
     _check_span(from_ns, to_ns)
     if out.suffix not in (".png", ".svg"):
         raise ConfigurationError("--out", out, "must end in .png or .svg")
+    check_folder("--out", out)
     opened = open_store(store)
     with store_errors(store):
         markets = select_markets(opened, exchange, symbol)
         if len(markets) != 1:
-            raise _one_market(markets)
+            raise not_one_market(store, markets)
         epochs = draw(opened, markets[0], [one.name for one in chosen.features], from_ns, to_ns, out)
     click.echo(f"{epochs:,} epochs drawn to {out}")
 
 
 def _check_span(from_ns: int, to_ns: int) -> None:
     if to_ns <= from_ns:
-        raise ConfigurationError("--to", to_ns, "must be later than --from")
-
-
-def _one_market(markets: list[Market]) -> ConfigurationError:
-    names = ", ".join(f"{market.exchange} {market.symbol}" for market in markets) or "none"
-    return ConfigurationError("--symbol", "is not one market", f"choose with --exchange and --symbol from: {names}")
+        raise ConfigurationError("--to", show_ns(to_ns), f"must be later than --from, {show_ns(from_ns)}")
 
 
 def _described(one: Feature) -> dict[str, object]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import click
 import msgspec
 
@@ -10,10 +12,12 @@ from collector.commands.options import (
     config_option,
     market_options,
     open_store,
-    select_markets,
     store_errors,
     store_options,
+    stored_markets,
 )
+from collector.core.channels import channel_of, is_channel
+from collector.errors import ConfigurationError
 from collector.times import show_ns
 from storage_backends.settings import StoreSettings
 
@@ -35,11 +39,18 @@ def gaps(
 
     A gap of one collector that the rows of another one fill is healed; where they fill a part, it is what is left.
     """
+    from storage_backends.schema import TABLES
+
+    for name in stream:
+        if name not in TABLES and not is_channel(channel_of(name)):
+            near = difflib.get_close_matches(name, TABLES, n=1)
+            mend = f"; did you mean {near[0]}?" if near else ", such as depth, trades, book_ticker or kline_1m"
+            raise ConfigurationError("--stream", name, f"is no stream{mend}")
     backend = open_store(store)
     with store_errors(store):
         found = [
             (market, gap)
-            for market in select_markets(backend, exchange, symbol)
+            for market in stored_markets(store, backend, exchange, symbol, may_be_empty=as_json)
             for gap in read_remaining(backend, market)
             if not stream or gap.stream in stream
         ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -11,10 +13,11 @@ from typing import Any, TypeVar
 import click
 
 from collector.config import load_file, setting
-from collector.core.channels import CHANNELS, is_channel
+from collector.core.channels import CHANNELS, channel_of, is_channel
 from collector.errors import ConfigurationError, MachineFailed
 from collector.exchanges import exchange_named
-from collector.markets import exchange_symbol
+from collector.interrupts import interrupt_kept
+from collector.markets import WHEN_STORED, exchange_symbol, listed
 from collector.sizes import Size
 from collector.sources.markets import is_wildcard
 from storage_backends.interface import Backend, Market
@@ -27,7 +30,7 @@ STORE_SETTINGS = (
     setting("--backend", default="local", help="where rows go: local (files under --data-dir), s3 or bigtable"),
     setting("--data-dir", default="data", type=click.Path(path_type=Path), help="folder of journal and tables"),
     setting("--s3-bucket", default=None, help="bucket of --backend s3; credentials as boto3 finds them"),
-    setting("--s3-prefix", default="", help="folder in that bucket  [default: its root]"),
+    setting("--s3-prefix", default="", show_default="its root", help="folder in that bucket"),
     setting("--s3-region", default=None, help="region of that bucket  [default: as boto3 finds it]"),
     setting("--s3-endpoint-url", default=None, help="an S3-compatible store elsewhere, as http://127.0.0.1:9000"),
     setting("--bigtable-project-id", default=None, help="Google Cloud project of --backend bigtable"),
@@ -131,10 +134,27 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     channels = tuple(name.strip() for name in streams.split(",") if name.strip())
     for name in channels:
         if not is_channel(name):
-            raise ConfigurationError("--streams", name, f"is not collected; choose from {', '.join(CHANNELS)}")
+            raise _not_collected(name)
     if not channels:
         raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
     return channels
+
+
+def _not_collected(channel: str) -> ConfigurationError:
+    if channel.startswith("kline_"):
+        mend = "is no interval; choose from 1s, 1m, 3m, 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M"
+        return ConfigurationError("--kline", channel.removeprefix("kline_"), mend)
+    mend = f"is not collected; choose from {', '.join(CHANNELS)}{_meant(channel)}"
+    return ConfigurationError("--streams", channel, mend)
+
+
+def _meant(channel: str) -> str:
+    """Tables have names of their own, and they are what somebody may write for the channel."""
+    by_table = channel_of(channel)
+    if by_table != channel:
+        return f"; table {channel} holds {by_table}"
+    near = difflib.get_close_matches(channel.lower(), {one.lower(): one for one in CHANNELS}, n=1)
+    return next((f"; did you mean {one}?" for one in CHANNELS if near and one.lower() == near[0]), "")
 
 
 def open_store(store: StoreSettings, *, must_exist: bool = True) -> Backend:
@@ -146,9 +166,8 @@ def open_store(store: StoreSettings, *, must_exist: bool = True) -> Backend:
     from storage_backends import open as opening
 
     if must_exist and store.backend == "local" and not store.data_dir.is_dir():
-        raise ConfigurationError(
-            "--data-dir", store.data_dir, "does not exist; name the folder that `collector run` wrote to"
-        )
+        why = "is a file" if store.data_dir.exists() else "does not exist"
+        raise ConfigurationError("--data-dir", store.data_dir, f"{why}; name the folder that `collector run` wrote to")
     try:
         return opening.open_store(store)
     except ValueError as error:
@@ -162,15 +181,17 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         ConfigurationError: one that was named is not there.
     """
     stored = backend.markets()
+    if not stored and (symbols or exchanges):
+        setting, name = ("--symbol", symbols[0]) if symbols else ("--exchange", exchanges[0])
+        raise ConfigurationError(setting, name, f"is not in this store, which is empty: {WHEN_STORED}")
     known = {market.symbol for market in stored}
     wanted = [symbol if symbol in known else exchange_symbol(symbol) for symbol in symbols]
     for symbol in wanted:
         if not any(market.symbol == symbol for market in stored):
-            have = ", ".join(f"{market.exchange} {market.symbol}" for market in stored) or "nothing"
-            raise ConfigurationError("--symbol", symbol, f"is not in this store, which holds {have}")
+            raise ConfigurationError("--symbol", symbol, f"is not in this store, which holds {listed(stored)}")
     for exchange in exchanges:
         if not any(market.exchange == exchange for market in stored):
-            have = ", ".join(sorted({market.exchange for market in stored})) or "nothing"
+            have = ", ".join(sorted({market.exchange for market in stored}))
             raise ConfigurationError("--exchange", exchange, f"is not in this store, which holds {have}")
     return [
         market
@@ -179,13 +200,59 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
     ]
 
 
+def check_folder(setting: str, path: Path) -> None:
+    """Refuses, before the work, a file that could not be written after it.
+
+    Raises:
+        ConfigurationError: there is no such folder, or nobody may write to it.
+    """
+    folder = path.absolute().parent
+    if not os.access(folder, os.W_OK):
+        why = "cannot be written to" if folder.is_dir() else "does not exist"
+        raise ConfigurationError(setting, path, f"its folder {folder} {why}")
+
+
+def stored_markets(
+    store: StoreSettings,
+    backend: Backend,
+    exchanges: tuple[str, ...],
+    symbols: tuple[str, ...],
+    *,
+    may_be_empty: bool = False,
+) -> list[Market]:
+    """`select_markets` of a store that must hold something: nothing found in a wrong folder is no good news.
+
+    A program (`may_be_empty`) gets its empty list.
+
+    Raises:
+        ConfigurationError: there is none, or one that was named is not there.
+    """
+    markets = select_markets(backend, exchanges, symbols)
+    if not markets and not may_be_empty:
+        raise ConfigurationError(
+            *store.place,
+            f"holds no tables yet: {WHEN_STORED} (see `collector journal`), or this is not where `collector run` "
+            "wrote to",
+        )
+    return markets
+
+
+def not_one_market(store: StoreSettings, markets: Sequence[Market]) -> ConfigurationError:
+    """The error of a command that looks at one market and was left with none or several."""
+    if not markets:
+        return ConfigurationError(*store.place, f"holds no tables yet: {WHEN_STORED}")
+    choice = f"choose one with --exchange and --symbol: {listed(markets)}"
+    return ConfigurationError("--symbol", "is not one market", choice)
+
+
 @contextmanager
 def store_errors(store: StoreSettings) -> Iterator[None]:
-    """Turns what a backend raises while it is read into one line for people."""
+    """Turns what a backend raises while it is read into one line for people; Ctrl-C stays Ctrl-C."""
     from storage_backends.errors import BackendError, StorageFailed
 
     try:
-        yield
+        with interrupt_kept():
+            yield
     except StorageFailed as error:
         raise MachineFailed(str(error)) from error
     except BackendError as error:

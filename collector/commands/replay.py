@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import replace as changed
 from functools import partial
@@ -11,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, features_option, model_option, open_store, store_options
 from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
@@ -49,6 +51,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="what was stored, as JSON")
+@logs_to_stderr
 def replay(
     files: tuple[Path, ...],
     exchange: str,
@@ -66,8 +69,9 @@ def replay(
 ) -> None:
     """Runs captures through the core, merged by receive time, as fast as it goes.
 
-    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval, --ref
-    and what is to be computed count. --features counts for all where it is given; where it is not, others get `basic`.
+    A capture that `run --raw` wrote brings its own settings; for others --exchange, --step, --steps, --interval and
+    --ref count, and what is computed of them is what is named here. --bars, --tick-sizes, --book-grid and --features
+    count for all where they are given; without --features, others get `basic`.
     --model forecasts anew; without it there are no forecasts, whatever the capture was taken with.
     Replaying the same files into the same store again changes nothing.
     """
@@ -101,19 +105,20 @@ def replay(
             tables[batch.table] = tables.get(batch.table, 0) + batch.rows
 
     def show(progress: Progress) -> None:
-        if not as_json and progress.first_ns is not None:
+        if not as_json and sys.stderr.isatty() and progress.first_ns is not None:
             seconds = (progress.last_ns - progress.first_ns) / 1e9
             click.echo(f"\r{progress.inputs:,} inputs, {seconds:,.0f} s of market time", nl=False, err=True)
 
     began = time.process_time()
-    replaying = Replay(template, symbols, emit, settings.session, features, model_file)
+    replaying = Replay(template, symbols, emit, settings.session, features, model_file, settings.added_to)
     try:
         progress = replaying.run(files, show)
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:
-        wanted = ", ".join(symbols) or "any market"
-        raise ConfigurationError("--symbol", wanted, "is not in these captures")
+        if not symbols:
+            raise ConfigurationError("FILE", ", ".join(map(str, files)), "holds no message of any market")
+        raise ConfigurationError("--symbol", ", ".join(symbols), "is not in these captures")
     with_rows.flush()
     backend.close()
     if replaying.other_models:
@@ -126,7 +131,8 @@ def replay(
         report = {"inputs": progress.inputs, "market_s": market_s, "cpu_s": used_s, "rows": counts}
         click.echo(msgspec.json.encode(report))
         return
-    click.echo(err=True)
+    if sys.stderr.isatty():
+        click.echo(err=True)
     for name, tables in counts.items():
         click.echo(f"{name}: " + ", ".join(f"{rows:,} {table}" for table, rows in sorted(tables.items())))
     click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {store.place[1]}")

@@ -12,14 +12,16 @@ import msgspec
 
 from collector.clock import SystemClock
 from collector.commands.options import (
+    check_folder,
     config_option,
     market_options,
     open_store,
-    select_markets,
     store_errors,
     store_options,
+    stored_markets,
 )
 from collector.errors import ConfigurationError
+from collector.times import Date, today
 from storage_backends.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -28,24 +30,6 @@ if TYPE_CHECKING:
 _WORST = 5
 _FEW = 8
 """Up to so many markets are told of in full, more in a line each."""
-
-
-class Date(click.ParamType[dt.date]):
-    """A UTC date, `today` or `yesterday`."""
-
-    name = "date"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> dt.date:
-        if isinstance(value, dt.date):
-            return value
-        text = str(value)
-        today = dt.datetime.fromtimestamp(SystemClock().now_ns() / 1e9, dt.UTC).date()
-        if text in ("today", "yesterday"):
-            return today - dt.timedelta(days=text == "yesterday")
-        try:
-            return dt.date.fromisoformat(text)
-        except ValueError:
-            self.fail(f"{text!r} is no date: write 2026-11-20, today or yesterday", param, ctx)
 
 
 @click.command()
@@ -66,11 +50,15 @@ def report(
     """Tells how much of a UTC day is covered, what is missing, and how good it was, for each market."""
     from collector.audit.day import day_report
 
+    if date > today(SystemClock()):
+        raise ConfigurationError("--date", date, "is yet to come")
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise ConfigurationError("--picture", picture, "must end in .png or .svg")
+    if picture is not None:
+        check_folder("--picture", picture)
     backend = open_store(store)
     with store_errors(store):
-        markets = select_markets(backend, exchange, symbol)
-        if not markets:
-            raise ConfigurationError(*store.place, "holds no tables yet")
+        markets = stored_markets(store, backend, exchange, symbol)
         reports = []
         for number, market in enumerate(markets, 1):
             if len(markets) > 1 and sys.stderr.isatty():
@@ -108,6 +96,11 @@ def _print(one: DayReport, *, in_full: bool) -> None:
         click.echo(
             f"  lag       p50 {one.lag.median_p50_ms:.1f} ms, p99 {one.lag.median_p99_ms:.1f} ms (medians of a "
             f"minute), worst p99 {one.lag.worst_p99_ms:.0f} ms"
+        )
+    for stage, ms in one.stages.items():
+        click.echo(
+            f"  {f'→ {stage}':<9} median {ms.median_ms:,.0f} ms, p99 {ms.p99_ms:,.0f} ms, worst {ms.worst_ms:,.0f} ms "
+            "(from receipt, oldest row of a second)"
         )
     clock = one.clock
     if clock.measured:

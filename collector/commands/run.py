@@ -12,6 +12,7 @@ import click
 import msgspec
 
 from collector.clock import SystemClock
+from collector.commands.log_options import log_settings
 from collector.commands.options import (
     check_wanted,
     config_option,
@@ -27,7 +28,8 @@ from collector.consumers import Consumer, load_callback
 from collector.context import check_intervals
 from collector.core.channels import stream_of
 from collector.errors import ConfigurationError
-from collector.logs import FORMATS, configure
+from collector.logs import configure
+from collector.markets import FUTURES
 from collector.model_file import ModelFile
 from collector.printer import PrintedLog, Printer, lines_to
 from collector.serve.child import check_address
@@ -90,9 +92,9 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @retention_options
 @setting(
     "--journal-max-bytes",
-    default=4 << 30,
-    type=click.IntRange(1 << 20),
-    help="bound of the journal; then new rows are refused",
+    default="4GiB",
+    type=Size(1 << 20),
+    help="size that the journal may have, as in 4GiB; then new rows are refused",
 )
 @setting(
     "--stale-after",
@@ -141,13 +143,10 @@ DEPTH_SPEEDS_MS = {"100ms": 100, "250ms": 250, "500ms": 500, "1000ms": 1000, "no
 @setting("--url-root", default=None, help="an exchange elsewhere, such as the simulator's http://127.0.0.1:8765")
 @setting("--spot-ws", default=None, help="websocket root of spot")
 @setting("--futures-ws", default=None, help="websocket root of USDⓈ-M futures")
-@setting(
-    "--log-level", default="WARNING", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
-)
+@log_settings
 @click.option(
     "--check", is_flag=True, help="look at the settings, say whether they are good, and stop; touches nothing"
 )
-@setting("--log-format", default="text", type=click.Choice(FORMATS), help="logs for people, or a JSON object a line")
 @config_option
 def run(
     exchange: tuple[str, ...],
@@ -262,6 +261,10 @@ def run(
         settings.model.open(msgspec.structs.replace(settings.session(""), channels=streams_of))
     consumers = [Consumer(load_callback(spec), name=spec) for spec in callback]
     if check:
+        from collector.sources.binance_feed import checked_endpoints
+
+        for one in FUTURES.keys() & settings.exchanges:
+            checked_endpoints(one, settings.feed)
         open_store(settings.store, must_exist=False).close()
         click.echo("the settings are good")
         return

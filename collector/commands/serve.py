@@ -10,9 +10,12 @@ import threading
 import click
 
 from collector.clock import SystemClock
+from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, store_options
 from collector.config import FiniteRange, setting
 from storage_backends.settings import StoreSettings
+
+_NICE = 10  # beside a run, which must never wait for those who ask
 
 
 def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) -> None:
@@ -27,7 +30,8 @@ def _show_new_key(ctx: click.Context, parameter: click.Parameter, wanted: bool) 
 
 def _end_with_parent() -> None:
     """A collector that was killed must not leave a process behind that holds its port."""
-    while sys.stdin.buffer.read(4096):
+    # Not by sys.stdin, whose lock a thread that waits would hold while the interpreter ends.
+    while os.read(sys.stdin.fileno(), 4096):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -41,6 +45,7 @@ def _end_with_parent() -> None:
 @config_option
 @click.option("--with-parent", is_flag=True, hidden=True, help="end when standard input does")
 @click.option("--new-key", is_flag=True, is_eager=True, expose_value=False, callback=_show_new_key, help="make a key")
+@logs_to_stderr
 def serve(
     http_host: str,
     http_port: int,
@@ -54,6 +59,7 @@ def serve(
     Listens on this machine alone, unless keys are set. /docs describes every question.
     """
     if with_parent:
+        os.nice(_NICE)
         threading.Thread(target=_end_with_parent, daemon=True).start()
     from collector.serve.keys import read_keys
     from collector.serve.settings import ServeSettings
@@ -62,9 +68,12 @@ def serve(
         store=store, host=http_host, port=http_port, keys=read_keys(api_key), requests_per_s=requests_per_s
     )
     from collector.serve.app import create_app
+    from collector.serve.server import listen
     from collector.serve.server import serve as run_server
 
-    backend = open_store(store, must_exist=False)
+    backend = open_store(store, must_exist=not with_parent)
+    listening = listen(settings)
     app = create_app(settings, backend, SystemClock())
-    click.echo(f"answering on http://{http_host}:{http_port}  (questions: /docs)")
-    run_server(app, settings)
+    name = f"[{http_host.strip('[]')}]" if ":" in http_host else http_host
+    click.echo(f"answering on http://{name}:{listening.getsockname()[1]}  (questions: /docs)")
+    run_server(app, settings, listening)

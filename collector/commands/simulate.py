@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from collector.commands.log_options import logs_to_stderr
+
 if TYPE_CHECKING:
     from collector.simulator.server import SimulatorConfig
 
@@ -99,6 +101,7 @@ def _fault_help() -> str:
     show_default=True,
     help="Seconds after which a websocket is cut.",
 )
+@logs_to_stderr
 def simulate(
     host: str,
     port: int,

@@ -9,9 +9,9 @@ from collector.commands.options import (
     config_option,
     market_options,
     open_store,
-    select_markets,
     store_errors,
     store_options,
+    stored_markets,
 )
 from collector.times import show_ns
 from storage_backends.settings import StoreSettings
@@ -28,7 +28,7 @@ def stats(exchange: tuple[str, ...], symbol: tuple[str, ...], store: StoreSettin
     with store_errors(store):
         found = [
             (market, table, backend.stats(table, market))
-            for market in select_markets(backend, exchange, symbol)
+            for market in stored_markets(store, backend, exchange, symbol, may_be_empty=as_json)
             for table in backend.tables(market)
         ]
     if as_json:

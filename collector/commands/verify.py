@@ -12,12 +12,12 @@ from collector.commands.options import (
     config_option,
     market_options,
     open_store,
-    select_markets,
     store_errors,
     store_options,
+    stored_markets,
 )
 from collector.core.epochs import SECOND_NS
-from collector.errors import EXIT_BAD_NEWS, ConfigurationError
+from collector.errors import EXIT_BAD_NEWS
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
@@ -42,10 +42,10 @@ def verify(
     store: StoreSettings,
     as_json: bool,
 ) -> None:
-    """Audits a store: id chains, gaps, one row an epoch, anchors and book_ticker against rebuilt books.
+    """Audits a store: id chains, gaps, one row a step, all that holds a book against rebuilt ones, bars against trades.
 
-    Exit code 1 says that something breaks the promise: a break that no stored gap explains, an epoch too few, a book
-    that contradicts the exchange; or that there is nothing in this window to be good.
+    Exit code 1 says that something breaks the promise: a break that no stored gap explains, a row too few, one that
+    contradicts itself, the exchange, or what it was made of; or that there is nothing in this window to be good.
     """
     if start_ns is not None and end_ns is not None and start_ns >= end_ns:
         raise click.BadParameter("is not after --from: nothing would be checked", param_hint="--to")
@@ -53,13 +53,7 @@ def verify(
 
     backend = open_store(store)
     with store_errors(store):
-        markets = select_markets(backend, exchange, symbol)
-        if not markets:
-            raise ConfigurationError(
-                *store.place,
-                "holds no tables yet: a collector stores its first after --flush-interval (see `collector journal`), "
-                "or this is not where `collector run` wrote to",
-            )
+        markets = stored_markets(store, backend, exchange, symbol)
         reports = []
         for market in markets:
             name = f"{market.exchange} {market.symbol}"
@@ -103,6 +97,10 @@ def _print(report: MarketReport) -> None:
             f"  {'anchors':<11} {book.anchors:>10,} compared over {book.anchor_levels:,} levels, "
             f"{book.anchor_levels_differing} differ"
         )
+    for name, table in report.tables.items():
+        steps = f", {table.explained_holes} holes told by gaps" if table.explained_holes else ""
+        compared = f", {table.compared:,} compared" if table.compared else ""
+        click.echo(f"  {name:<13} {table.rows:>8,} rows{compared}, {table.wrong} wrong, {table.holes} holes{steps}")
     gaps = ", ".join(
         f"{name} {count.gaps} ({count.healed} healed, {count.open} open)" for name, count in sorted(report.gaps.items())
     )

@@ -7,7 +7,8 @@ the same: a quiet market is no reason to wait for ever. So inputs alone close a 
 A trade that comes later is in no bar: it is counted in the bar that is open then, and said in an event, once a bar.
 Empty bars repeat the last close. A bar is not `complete` when trades may be missing in it: a gap touched it, or it had
 begun before trades were connected. A bar that is open when a session ends is not written; the next session writes it as
-not complete. The stored trades still tell: `collector.bars.trades_to_ohlcv`.
+not complete. The stored trades still tell: `collector backfill bars` makes rows of them, and
+`collector.bars.trades_to_ohlcv` a table.
 
 Volumes are summed as integers, so they are exact, and the order of trades does not matter.
 """
@@ -126,6 +127,15 @@ class Bar:
         self.quote.add(_dot(some.ticks, some.lots), some.tick_places + some.lot_places)
         self.trades += int(some.fills.sum())
 
+    @property
+    def sums(self) -> tuple[float, float, float, float, float]:
+        """Volume, quote volume, what takers bought and sold, and the difference of these; each correctly rounded."""
+        volume, delta = ExactSum(), ExactSum()
+        for total, sign in ((self.buy, 1), (self.sell, -1)):
+            volume.add(total.units, total.places)
+            delta.add(sign * total.units, total.places)
+        return float(volume), float(self.quote), float(self.buy), float(self.sell), float(delta)
+
 
 class ExactTrades(NamedTuple):
     """Trades with prices and quantities as integers too: `ticks` of 10**-`tick_places`, `lots` of 10**-`lot_places`."""
@@ -141,8 +151,10 @@ class ExactTrades(NamedTuple):
 
     def where(self, chosen: Flags) -> ExactTrades:
         """Those that are chosen."""
-        if chosen.all():
-            return self
+        return self if chosen.all() else self.take(np.flatnonzero(chosen))
+
+    def take(self, chosen: slice | NDArray[np.intp]) -> ExactTrades:
+        """Those at these places, in that order."""
         return self._replace(
             time_ms=self.time_ms[chosen],
             price=self.price[chosen],
@@ -211,12 +223,17 @@ class BarSeries:
     def add(self, trades: ExactTrades) -> None:
         """Adds trades; counts those whose bar is closed already."""
         opens = _opens_of(trades.time_ms, self.interval)
-        for open_ms in np.unique(opens).tolist():
-            chosen = opens == open_ms
+        if (opens[1:] < opens[:-1]).any():
+            order = opens.argsort(kind="stable")
+            opens, trades = opens[order], trades.take(order)
+        starts = [0, *((opens[1:] != opens[:-1]).nonzero()[0] + 1).tolist()]
+        for start, stop in zip(starts, [*starts[1:], len(opens)], strict=True):
+            open_ms = int(opens[start])
             if open_ms < self.next_ms:
-                self._late += int(chosen.sum())
+                self._late += stop - start
             else:
-                self._bars.setdefault(open_ms, Bar()).add(trades.where(chosen))
+                whole = stop - start == len(opens)
+                self._bars.setdefault(open_ms, Bar()).add(trades if whole else trades.take(slice(start, stop)))
 
     def closed(self, until_ms: int, closed_ns: int) -> Iterator[tuple[Any, ...]]:
         """Rows of the bars that end at or before `until_ms`, in order."""
@@ -230,13 +247,8 @@ class BarSeries:
     def _row(self, bar: Bar, closed_ns: int) -> tuple[Any, ...]:
         empty = bar.open is None
         prices = (self._close,) * 4 if empty else (bar.open, bar.high, bar.low, bar.close)
-        volume, delta = ExactSum(), ExactSum()
-        for total, sign in ((bar.buy, 1), (bar.sell, -1)):
-            volume.add(total.units, total.places)
-            delta.add(sign * total.units, total.places)
-        sums = (float(volume), float(bar.quote), float(bar.buy), float(bar.sell), float(delta))
         flags = (bar.trades, empty, self._late, bar.complete, closed_ns)
-        return (self.next_ms, self.interval, self.name, *prices, *sums, *flags)
+        return (self.next_ms, self.interval, self.name, *prices, *bar.sums, *flags)
 
 
 class Bars:

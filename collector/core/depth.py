@@ -14,6 +14,7 @@ What is kept is bounded in time, and judged by the times of single messages, nev
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 
 import numpy as np
 
@@ -43,7 +44,8 @@ class Depth:
     """Depth stream and book of one market.
 
     `book` is None while the market is out of step. `wanted` names the reason for an anchor that is needed but not
-    asked for yet; whoever can ask takes it and sets it back to None.
+    asked for yet; whoever can ask takes it and sets it back to None. `on_applied`, if set, is called whenever messages
+    have reached the book together, with the receipt (ns) of the oldest of them.
     """
 
     def __init__(self, sequencer: Sequencer, ledger: GapLedger, records: Records, *, futures: bool) -> None:
@@ -51,6 +53,7 @@ class Depth:
         self.wanted: str | None = None
         self.last_message: DepthUpdate | None = None
         self.last_recv_ns: int | None = None
+        self.on_applied: Callable[[int], object] | None = None
         self._sequencer = sequencer
         self._ledger = ledger
         self._records = records
@@ -111,6 +114,8 @@ class Depth:
         pending, self._pending = self._pending, []
         if pending:
             self._take(pending)
+            if self.on_applied is not None and self.book is not None:
+                self.on_applied(pending[0].recv_ns)
 
     def anchor_requested(self, recv_ns: int) -> None:
         """Keeps the book of this moment for the comparison."""

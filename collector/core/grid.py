@@ -89,7 +89,7 @@ class BookGrid:
 
     def _add(self, at_ns: int, now: Standing) -> None:
         if self._of_book is None or now.book is not self._book:
-            self._book, self._of_book = now.book, _top(now.book, self._depth)
+            self._book, self._of_book = now.book, top_of(now.book, self._depth)
         plain, lists = self._of_book
         valid = now.valid(at_ns, self._stale_after_ns)
         grid_ms = self._step_ns // _MS
@@ -104,8 +104,8 @@ _NONE = np.empty(0, np.float64)
 _NO_BOOK: tuple[tuple[Any, ...], tuple[Any, ...]] = ((None,) * 7, (_NONE,) * 4)
 
 
-def _top(book: Book | None, depth: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The numbers of a row, and its levels: those within what is known, best first."""
+def top_of(book: Book | None, depth: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The numbers of a row of `books`, and its levels: at most `depth` of those that are known, best first."""
     if book is None:
         return _NO_BOOK
     bids = book.bids.price, book.bids.quantity

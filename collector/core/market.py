@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -124,6 +125,10 @@ class Market:
         self._records.event(self._now_ns, "model", detail=f"{model.fingerprint}, on rows of {model.table}")
         if self._grid is not None and model.table == "books":
             self._grid.watcher = partial(self._forecast, "books")
+
+    def watch_book(self, applied: Callable[[int], object] | None) -> None:
+        """Lets `applied` know whenever messages have reached the book together: of the receipt (ns) of the oldest."""
+        self._depth.on_applied = applied
 
     @property
     def latest(self) -> EpochRow | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from collector.core.features.catalog import REGISTRY
 from collector.errors import ConfigurationError
+from collector.times import show_ns
 from storage_backends.interface import Backend, Market
 
 _DEPTH = ("epoch", "price", "best_bid", "best_ask", "bid_buckets", "ask_buckets", "valid")
@@ -36,7 +37,7 @@ def draw(backend: Backend, market: Market, names: Sequence[str], start_ns: int, 
     depth = _read(backend, "depth", market, start_ns, end_ns, _DEPTH)
     features = _read(backend, "features", market, start_ns, end_ns, ("epoch", "feature_set", *names))
     if not depth:
-        raise ConfigurationError("--from", start_ns, "nothing of this market is stored from there to --to")
+        raise ConfigurationError("--from", show_ns(start_ns), "nothing of this market is stored from there to --to")
     epochs = np.array([row["epoch"] for row in depth], np.int64)
     times = [datetime.fromtimestamp(int(epoch), UTC) for epoch in _grid(epochs)]
     figure, panels = plt.subplots(

@@ -11,6 +11,10 @@ from collector.questions.rows import Asked, GivenUp, Stopped
 from storage_backends.interface import Backend, Market
 from storage_backends.schema import TABLES, bare
 
+_OF_TRADES = frozenset(
+    {"agg_trade_id", "trade_id", "first_id", "last_id", "price", "quantity", "is_buyer_maker", "timestamp"}
+)
+
 MOST_TRADES = 2_000_000
 """Trades that one answer is made from, at most."""
 
@@ -89,14 +93,16 @@ def _trades(
     from_ns, to_ns = _window(last_ns + 1, width_ms, limit, start_ns, end_ns)
     found = []
     count = 0
-    for batch in backend.scan(table, market, from_ns, to_ns):
+    # What bars are made of, and no more.
+    names = [name for name in schema.names if name in _OF_TRADES]
+    for batch in backend.scan(table, market, from_ns, to_ns, names):
         if stopped():
             raise GivenUp
         count += batch.num_rows
         if count > MOST_TRADES:
             raise Asked(f"that needs more than {MOST_TRADES:,} trades: ask for fewer bars, or store bars (--bars)")
         found.append(batch)
-    return pa.Table.from_batches(found, schema=schema)
+    return pa.Table.from_batches(found, schema=pa.schema([schema.field(name) for name in names]))
 
 
 def _window(

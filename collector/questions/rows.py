@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.markets import exchange_symbol
+from collector.markets import WHEN_STORED, exchange_symbol, listed
 from storage_backends.errors import PermanentBackendError
 from storage_backends.interface import Backend, Market
 from storage_backends.schema import TABLES, Table, bare, known
@@ -54,7 +54,8 @@ def find_market(backend: Backend, symbol: str, exchange: str | None = None, fres
     known_ones = sorted({*backend.markets(), *fresh})
     found = [one for one in known_ones if one.symbol in wanted and exchange in (None, one.exchange)]
     if not found:
-        raise Asked("no such market is stored; /symbols lists those that are")
+        have = f"there are {listed(known_ones)}" if known_ones else f"nothing is yet: {WHEN_STORED}"
+        raise Asked(f"{symbol}: no such market is stored; {have}")
     if len(found) > 1:
         raise Asked(f"stored of several exchanges: add exchange={' or '.join(one.exchange for one in found)}")
     return found[0]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from collector.errors import ConfigurationError
+from collector.logs import log_arguments
 from collector.serve.keys import read_keys
 from collector.serve.settings import ServeSettings
 from storage_backends.settings import StoreSettings
@@ -59,7 +60,7 @@ async def keep_serving(address: str, store: StoreSettings, state_dir: Path) -> N
     It has a process of its own: whatever it is asked, collection goes on as if nobody asked.
     """
     host, port = split_address(address)
-    arguments = [*store_arguments(dataclasses.replace(store, data_dir=state_dir))]
+    arguments = [*store_arguments(dataclasses.replace(store, data_dir=state_dir)), *log_arguments()]
     failures = 0
     while True:
         process = await asyncio.create_subprocess_exec(

@@ -47,7 +47,16 @@ def _of_process(state: State) -> Iterator[Metric]:
     for exchange, offset_ms in state.clock_offset_ms.items():
         if offset_ms is not None:
             offsets.add_metric([exchange], offset_ms / 1e3)
-    yield offsets
+    used = GaugeMetricFamily("collector_rest_weight_used", "request weight of this minute", labels=["exchange"])
+    most = GaugeMetricFamily("collector_rest_weight_limit", "weight that a minute may have", labels=["exchange"])
+    pauses = GaugeMetricFamily(
+        "collector_rest_pause_seconds", "how long the exchange wants no requests", labels=["exchange"]
+    )
+    for exchange, weight in state.rest_weight.items():
+        used.add_metric([exchange], weight.used)
+        most.add_metric([exchange], weight.limit)
+        pauses.add_metric([exchange], weight.pause_s)
+    yield from (offsets, used, most, pauses)
 
 
 def _of_storage(state: State) -> Iterator[Metric]:
@@ -76,10 +85,16 @@ def _of_markets(state: State) -> Iterator[Metric]:
     epochs = GaugeMetricFamily("collector_epoch_timestamp_seconds", "newest epoch, Unix time", labels=_MARKET)
     valid = GaugeMetricFamily("collector_epoch_valid", "1 while epochs are valid", labels=_MARKET)
     gaps = GaugeMetricFamily("collector_open_gaps", "streams with a gap that has not ended", labels=_MARKET)
+    stated = CounterMetricFamily("collector_gaps", "gaps since the start", labels=[*_MARKET, "stream", "reason"])
     down = GaugeMetricFamily("collector_streams_down", "streams without a connection", labels=_MARKET)
     events = CounterMetricFamily("collector_events", "events and duplicates", labels=[*_MARKET, "kind"])
     lags = HistogramMetricFamily(
         "collector_socket_latency_seconds", "exchange's stamp to receipt, sampled", labels=_MARKET
+    )
+    book = HistogramMetricFamily(
+        "collector_book_latency_seconds",
+        "receipt until the book holds it, oldest of the depth messages that reach it together",
+        labels=_MARKET,
     )
     for market in state.markets:
         labels = [market.exchange, market.symbol]
@@ -90,11 +105,15 @@ def _of_markets(state: State) -> Iterator[Metric]:
             epochs.add_metric(labels, market.epoch)
         valid.add_metric(labels, int(market.valid))
         gaps.add_metric(labels, len(market.open_gaps))
+        for stream, by_reason in market.gaps.items():
+            for why, count in by_reason.items():
+                stated.add_metric([*labels, stream, why], count)
         down.add_metric(labels, len(market.down))
         for kind, count in market.counts.items():
             events.add_metric([*labels, kind], count)
         _add(lags, labels, market.lag)
-    yield from (quality, reasons, epochs, valid, gaps, down, events, lags)
+        _add(book, labels, market.book_lag)
+    yield from (quality, reasons, epochs, valid, gaps, stated, down, events, lags, book)
 
 
 def _gauge(name: str, what: str, value: float | None) -> Metric:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from collector.errors import ConfigurationError
 from collector.serve.settings import ServeSettings
 
 
-def serve(app: FastAPI, settings: ServeSettings) -> None:
+def listen(settings: ServeSettings) -> socket.socket:
+    """The socket that the server will take connections from.
+
+    Raises:
+        ConfigurationError: the address is taken, or not one of this machine.
+    """
+    host, port = settings.host.strip("[]"), settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError("--http-port", port, f"cannot listen on {host}: {error.strerror or error}") from error
+
+
+def serve(app: FastAPI, settings: ServeSettings, listening: socket.socket) -> None:
     """Serves until a signal; returns after requests under way have had a few seconds to end."""
-    uvicorn.Server(configuration(app, settings)).run()
+    uvicorn.Server(configuration(app, settings)).run(sockets=[listening])
 
 
 def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
@@ -26,7 +42,7 @@ def configuration(app: FastAPI, settings: ServeSettings) -> uvicorn.Config:
         port=settings.port,
         http=type("Timed", (Deadlines,), deadlines),
         ws="none",
-        log_level="warning",
+        log_config=None,  # its warnings go where ours do, and in the same form
         access_log=False,
         server_header=False,
         limit_concurrency=settings.max_connections,

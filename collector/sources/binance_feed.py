@@ -13,7 +13,7 @@ from collector.sources.anchors import Anchors
 from collector.sources.budget import LIMITS, WeightBudget, weight_of
 from collector.sources.clock_offset import measure_offset
 from collector.sources.connection import Surroundings
-from collector.sources.endpoints import endpoints
+from collector.sources.endpoints import Endpoints, endpoints
 from collector.sources.errors import FeedError, RestError, UnreachableError
 from collector.sources.following import Follower
 from collector.sources.healing import Healer
@@ -86,8 +86,7 @@ class BinanceFeed:
         for channel in streams:
             check_channel(exchange, channel)
         check_depth_speed(exchange, settings.depth_speed_ms)
-        if settings.anchor_limit is not None:
-            _check_anchor_limit(exchange, settings.anchor_limit)
+        self._endpoints = checked_endpoints(exchange, settings)
         if settings.anchor_interval_s <= 0:
             raise ConfigurationError(
                 "anchor_interval_s", settings.anchor_interval_s, "give a time above 0, such as 600"
@@ -103,14 +102,7 @@ class BinanceFeed:
         self._on_progress = on_progress
         self._sleep = sleep
         self._rng = rng or random.Random()
-        self._endpoints = endpoints(
-            exchange,
-            url_root=settings.url_root,
-            rest_url=settings.rest_url,
-            spot_ws=settings.spot_ws,
-            futures_ws=settings.futures_ws,
-        )
-        self._budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
+        self.budget = WeightBudget(LIMITS[exchange], clock, headroom=settings.weight_headroom, sleep=sleep)
         # The spot has no open interest; one setting serves both exchanges.
         self._polls = [poll for poll in settings.polls if exchange != "binance" or poll.what == "book"]
         self._transport: Transport | None = None
@@ -158,9 +150,9 @@ class BinanceFeed:
         """
         from collector.sources.transport import Transport  # brings ccxt in
 
-        self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self._budget)
+        self._transport = transport = Transport(self._exchange, self._endpoints, self._clock, self.budget)
         try:
-            found = await find_markets(self._exchange, self._wanted, transport, self._budget, self._sleep, self._rng)
+            found = await find_markets(self._exchange, self._wanted, transport, self.budget, self._sleep, self._rng)
             self.markets = of_shard(self._exchange, found, self._settings.shard)
             if self._endpoints.ws:
                 await self._try_websocket(transport)
@@ -199,7 +191,7 @@ class BinanceFeed:
                     poll,
                     self._symbols,
                     transport.get_now,
-                    self._budget,
+                    self.budget,
                     poll.weight(self._exchange),
                     self._sink,
                     self._clock,
@@ -214,7 +206,7 @@ class BinanceFeed:
                     self._every(
                         self._settings.listing_interval_s,
                         "listing",
-                        lambda: follower.look(transport, self._budget, self._sleep, self._rng),
+                        lambda: follower.look(transport, self.budget, self._sleep, self._rng),
                         at_once=False,
                     )
                 )
@@ -223,7 +215,7 @@ class BinanceFeed:
                 healer = Healer(
                     self._exchange,
                     transport,
-                    self._budget,
+                    self.budget,
                     self._healing,
                     self._clock,
                     sleep=self._sleep,
@@ -285,11 +277,11 @@ class BinanceFeed:
         weight = weight_of(self._exchange, "depth", limit)
         anchored = 0.0 if anchor_interval_s is None else len(symbols) * weight * 60 / anchor_interval_s
         granted = LIMITS[self._exchange]
-        check_budget(self._exchange, self._polls, len(symbols), self._budget.allowance, granted, anchored)
+        check_budget(self._exchange, self._polls, len(symbols), self.budget.allowance, granted, anchored)
         self._anchors = Anchors(
             symbols,
             lambda symbol, levels: transport.get_now("depth", {"symbol": symbol, "limit": levels}),
-            self._budget,
+            self.budget,
             self._sink,
             self._clock,
             limit=limit,
@@ -361,6 +353,29 @@ class BinanceFeed:
                 log.exception("%s failed and begins again", name)
                 self._sink.event(self._clock.now_ns(), None, "internal_error", f"{name}: {error!r}")
             await self._sleep(backoff.next_s())
+
+
+def checked_endpoints(exchange: str, settings: FeedSettings) -> Endpoints:
+    """Where the exchange is, once the settings of its requests can be right. Connects nowhere.
+
+    Raises:
+        ConfigurationError: a URL or a number of levels that cannot be right.
+    """
+    if settings.anchor_limit is not None:
+        _check_anchor_limit(exchange, settings.anchor_limit)
+    for poll in settings.polls:
+        try:
+            if poll.what == "book":
+                poll.weight(exchange)
+        except ValueError as error:
+            raise ConfigurationError("--order-book-limit", poll.limit, str(error)) from error
+    return endpoints(
+        exchange,
+        url_root=settings.url_root,
+        rest_url=settings.rest_url,
+        spot_ws=settings.spot_ws,
+        futures_ws=settings.futures_ws,
+    )
 
 
 def _check_anchor_limit(exchange: str, limit: int) -> None:

@@ -56,7 +56,7 @@ def weight_of(exchange: str, path: str, limit: int | None = None) -> int:
 
 
 class WeightBudget:
-    """Lets requests through in the order in which they asked, within the limit less some headroom.
+    """Lets requests through in the order in which they asked, within `limit` a minute less some headroom.
 
     What the exchange says (used weight, a pause until it forgives) overrides the own count, so that other processes
     behind the same address are allowed for. All times come from `clock`; `sleep` is replaced in tests.
@@ -65,6 +65,7 @@ class WeightBudget:
     def __init__(self, limit: int, clock: Clock, *, headroom: float = 0.3, sleep: Sleep = asyncio.sleep) -> None:
         if not 0 <= headroom < 1:
             raise ValueError(f"headroom must lie in [0, 1), not {headroom}")
+        self.limit = limit
         self.allowance = int(limit * (1 - headroom))
         self._clock = clock
         self._sleep = sleep

@@ -36,10 +36,11 @@ class Surroundings(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """What is known of a connection that is over: seconds acknowledged, and how long the server wants us away."""
+    """What is known of a connection that is over: seconds acknowledged, how long the server wants us away, and why."""
 
     lived_s: float
     retry_after_s: float
+    detail: str
 
 
 class Connection:
@@ -117,10 +118,11 @@ class Connection:
             now_ns = around.clock.now_ns()
             if client is not None and client.oversize:
                 ending = ("oversize", "a frame over 10 MiB")
-            lived_s = self._report(now_ns, *(self._cause or ending))
+            reason, detail = self._cause or ending
+            lived_s = self._report(now_ns, reason, detail)
             if client is not None:
                 await client.end()
-        return Ending(lived_s, (client.last_retry_after or 0.0) if client is not None else 0.0)
+        return Ending(lived_s, (client.last_retry_after or 0.0) if client is not None else 0.0, detail or reason)
 
     def _report(self, now_ns: int, reason: str, detail: str) -> float:
         sink, opened_ns = self._around.sink, self.opened_ns

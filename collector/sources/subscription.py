@@ -7,6 +7,7 @@ brought up beside it, and the old one goes once the sink has all streams from th
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, NamedTuple
 
 from collector.core.channels import is_partial
@@ -16,6 +17,8 @@ from collector.sources.streams import routing_channel
 
 if TYPE_CHECKING:
     from collector.sources.feed import Stream
+
+log = logging.getLogger("collector.feed")
 
 OVERLAP_S = 15.0  # a replaced connection goes after so long even if a quiet stream said nothing on the new one
 _SETTLED_AFTER_S = 60.0  # a connection that lived so long starts the back-off afresh
@@ -37,6 +40,7 @@ class Subscription:
     def __init__(self, exchange: str, channel: str, streams: tuple[Stream, ...], around: Surroundings) -> None:
         self.channel = channel
         self.streams = streams
+        self._exchange = exchange
         self._around = around
         wrapped = is_partial(channel)  # nothing else tells these from diffs, or of which market they are
         names = [stream.name for stream in streams]
@@ -47,6 +51,7 @@ class Subscription:
         self._heir: _Running | None = None
         self._due_ns: int | None = None  # when the present connection is to be replaced
         self._backoff = Backoff(_FIRST_DELAY_S, around.reconnect_cap_s, around.rng)
+        self._away = False
 
     @property
     def opened_ns(self) -> int | None:
@@ -86,13 +91,24 @@ class Subscription:
                 if ending.lived_s > _SETTLED_AFTER_S:
                     self._backoff.reset()
                 if not self._take_heir():
-                    await self._around.sleep(max(self._backoff.next_s(), ending.retry_after_s))
+                    pause_s = max(self._backoff.next_s(), ending.retry_after_s)
+                    self._say(ending, pause_s)
+                    await self._around.sleep(pause_s)
         finally:
             running = [one.task for one in (self._present, self._heir) if one is not None]
             self._present = self._heir = None
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
+
+    def _say(self, ending: Ending, pause_s: float) -> None:
+        """Tells the person who watches, once for each time that there is no connection: events have them all."""
+        level = logging.INFO if self._away and not ending.lived_s else logging.WARNING
+        what = "connection lost" if ending.lived_s else "no connection"
+        log.log(
+            level, "%s %s: %s (%s); next attempt in %.1f s", self._exchange, self.channel, what, ending.detail, pause_s
+        )
+        self._away = True
 
     def _start(self) -> _Running:
         used = self._present.connection.url if self._present is not None else None
@@ -143,6 +159,7 @@ class Subscription:
     def _acknowledged(self, connection: Connection) -> int | None:
         present = self._present.connection if self._present is not None else None
         assert connection.opened_ns is not None
+        self._away = False
         if present is None or present is connection:
             self._due_ns = self._replace_at(connection.opened_ns)
             return None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.core.inputs import UnifiedTrade
     from collector.exchanges import Exchange
-    from collector.sources.budget import Sleep
+    from collector.sources.budget import Sleep, WeightBudget
     from collector.sources.ccxt_client import ListeningClient
     from collector.sources.markets import MarketInfo
     from collector.sources.settings import FeedSettings
@@ -57,6 +57,9 @@ class UnifiedFeed:
     will be collected. For exchanges of protocol `unified` the sink hears books and trades; for others the frames, and
     ccxt is transport only.
     """
+
+    budget: WeightBudget | None = None
+    """None: ccxt spaces requests by itself, and each exchange weighs them in its own way."""
 
     def __init__(
         self,

@@ -18,7 +18,6 @@ from collector.tui.source import Seen, Source
 _SECOND_S = 1.0
 _DEPTH_ROWS = 5
 _BAR = ("open", "high", "low", "close", "volume", "delta")
-_FEATURES_LEFT_OUT = frozenset({"exchange", "symbol", "epoch", "feature_set", "valid"})
 
 
 class CollectorView(App[None]):
@@ -28,8 +27,8 @@ class CollectorView(App[None]):
     CSS = """
     #head { height: 1; padding: 0 1; background: $panel; }
     #markets { width: 32; height: 1fr; }
-    #market { width: 1fr; padding: 0 1; }
-    #title { height: 1; }
+    #market { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
+    #title { height: auto; min-height: 1; }
     .section { height: auto; margin-top: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -117,8 +116,8 @@ class CollectorView(App[None]):
             for name in ("title", "depth", "quality", "features", "bar"):
                 self.query_one(f"#{name}", Static).update("")
             return
-        # 80 columns: 32 for the list, 2 for the padding, 2 for a scroll bar.
-        width = max(30, self.size.width - 36)
+        # Of 80 columns: 32 for the list, 2 for the padding, 1 for a scroll bar.
+        width = max(30, self.size.width - 35)
         parts: dict[str, Text] = {
             "title": lines.title(market),
             "depth": lines.depth_bars(market, _DEPTH_ROWS, width),
@@ -126,7 +125,7 @@ class CollectorView(App[None]):
         }
         place = (market.exchange, market.symbol)
         features = seen.features.get(place)
-        names = [] if features is None else [name for name in features if name not in _FEATURES_LEFT_OUT]
+        names = lines.feature_names(features)
         parts["features"] = _section("features", lines.values(features, names, 2, width))
         bar = seen.bars.get(place)
         parts["bar"] = _section(f"bar {bar['interval']}" if bar else "bar", lines.values(bar, _BAR, 3, width))

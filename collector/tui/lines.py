@@ -10,6 +10,7 @@ from rich.text import Text
 from collector.live_state import FRESH_S, MarketState, State
 
 GRADE_STYLE: Final = {"ok": "green", "degraded": "yellow", "bad": "bold red"}
+_NO_FEATURES: Final = frozenset({"exchange", "symbol", "epoch", "feature_set", "num_features", "valid"})
 _BLOCKS: Final = " ▏▎▍▌▋▊▉█"
 _UNITS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 
@@ -60,9 +61,9 @@ def title(market: MarketState) -> Text:
     if bid is None or ask is None:
         text.append("no book", "yellow")
         return text
-    text.append(f"{decimal(bid)} / {decimal(ask)}  {(ask - bid) / ((ask + bid) / 2) * 1e4:.2f} bps")
+    text.append(f"{decimal(bid)} / {decimal(ask)} {(ask - bid) / ((ask + bid) / 2) * 1e4:.2f} bps")
     if not market.valid:
-        text.append("  NOT VALID", "bold red")
+        text.append(" NOT VALID", "bold red")
     return text
 
 
@@ -104,6 +105,12 @@ def depth_bars(market: MarketState, rows: int, width: int) -> Text:
     return text
 
 
+def feature_names(row: Mapping[str, Any] | None) -> list[str]:
+    """The features of a row: those with a value first, since a row has columns for many that are not computed."""
+    names = [name for name in row or {} if name not in _NO_FEATURES]
+    return sorted(names, key=lambda name: (row or {})[name] is None)
+
+
 def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, width: int) -> Text:
     """Named numbers side by side; those that are null or missing are dashes."""
     text = Text(no_wrap=True)
@@ -113,10 +120,15 @@ def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, wi
     for at, name in enumerate(names):
         value = row.get(name)
         shown = "-" if not isinstance(value, int | float) else f"{value:.6g}"
-        label = f"{name[: cell - len(shown) - 2]} {shown}"
+        label = f"{shortened(name, cell - len(shown) - 2)} {shown}"
         text.append(f"{label:<{cell}}" + ("\n" if at % columns == columns - 1 else ""))
     text.rstrip()
     return text
+
+
+def shortened(name: str, width: int) -> str:
+    """A name that fits, with its end: names that are alike differ there (`…_10s`, `…_30s`)."""
+    return name if len(name) <= width else f"{name[: max(0, width - 5)]}…{name[-4:]}"
 
 
 def bar(share: float, width: int) -> str:

@@ -34,5 +34,13 @@ LADDER = [
     column("ask_price", LEVELS, "quote currency, in the exchange's order"),
     column("ask_quantity", LEVELS, "base currency, one an ask price; 0 removes the level"),
 ]
+LAST_UPDATE_ID = maybe("last_update_id", INT, "the last depth message in the book")
+THAT_RECV_NS = maybe("recv_ns", INT, "ns, receipt of that message")
+VALID = column("valid", pa.bool_(), "in sync, connected, no open gap and fresh, as known when written")
 SOURCE = column("source", TEXT, "ws; rest or archive where it was fetched afterwards")
 EARLIEST: Final[tuple[tuple[str, Literal["ascending", "descending"]], ...]] = (("recv_ns", "ascending"),)
+SOUNDEST: Final[tuple[tuple[str, Literal["ascending", "descending"]], ...]] = (
+    ("valid", "descending"),
+    ("recv_ns", "descending"),
+)
+"""Of two collectors the one with a sound and fresh book tells more than the one that stalled."""

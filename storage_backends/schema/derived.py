@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from storage_backends.schema.columns import BUCKETS, FLOAT, INT, LEVELS, SMALL, TEXT, column, maybe
+from storage_backends.schema.columns import (
+    BUCKETS,
+    FLOAT,
+    INT,
+    LAST_UPDATE_ID,
+    LEVELS,
+    SMALL,
+    SOUNDEST,
+    TEXT,
+    THAT_RECV_NS,
+    VALID,
+    column,
+    maybe,
+)
 from storage_backends.schema.table import Table
 
 DEPTH = Table(
@@ -22,11 +35,11 @@ DEPTH = Table(
             column("ref", TEXT, "where distances start: best (each side's own best price) or mid"),
             maybe("bid_coverage", pa.float32(), "known log-distance / (step_pct * num_steps), at most 1"),
             maybe("ask_coverage", pa.float32(), "known log-distance / (step_pct * num_steps), at most 1"),
-            maybe("last_update_id", INT, "the last depth message in the book"),
+            LAST_UPDATE_ID,
             maybe("event_time", INT, "ms, exchange clock, of that message"),
-            maybe("recv_ns", INT, "ns, receipt of that message"),
+            THAT_RECV_NS,
             maybe("book_age_ms", INT, "ms from that receipt to the epoch"),
-            column("valid", pa.bool_(), "in sync, connected, no open gap and fresh, as known when written"),
+            VALID,
         ]
     ),
     key=("epoch",),
@@ -34,8 +47,7 @@ DEPTH = Table(
     time_unit="s",
     version=1,
     description="the book in log-distance buckets, one row a second",
-    # Of two collectors the one with a sound and fresh book tells more than the one that stalled.
-    prefer=(("valid", "descending"), ("recv_ns", "descending")),
+    prefer=SOUNDEST,
 )
 
 BOOKS = Table(
@@ -56,9 +68,9 @@ BOOKS = Table(
             column("ask_quantity", LEVELS, "base currency, one an ask price"),
             column("depth", SMALL, "levels a side that were wanted"),
             column("grid_ms", SMALL, "ms between grid points"),
-            maybe("last_update_id", INT, "the last depth message in the book"),
-            maybe("recv_ns", INT, "ns, receipt of that message"),
-            column("valid", pa.bool_(), "in sync, connected, no open gap and fresh, as known when written"),
+            LAST_UPDATE_ID,
+            THAT_RECV_NS,
+            VALID,
         ]
     ),
     key=("timestamp",),
@@ -66,7 +78,7 @@ BOOKS = Table(
     time_unit="ms",
     version=1,
     description="the best levels of the maintained book on a time grid",
-    prefer=(("valid", "descending"), ("recv_ns", "descending")),
+    prefer=SOUNDEST,
 )
 
 FORECASTS = Table(
@@ -91,6 +103,16 @@ FORECASTS = Table(
     description="what a trained model (`--model`) forecasts; no row while it has not seen enough since a gap",
 )
 
+
+def _tick_levels(side: str, rounding: str) -> list[pa.Field]:
+    return [
+        column(f"{side}_price", LEVELS, f"quote currency, multiples of tick, best first; {rounding}"),
+        column(f"{side}_quantity", LEVELS, "base currency in that level"),
+        column(f"{side}_cum_quantity", LEVELS, "base currency in that level and all better ones"),
+        column(f"{side}_cum_notional", LEVELS, "quote currency, exact sum of price times quantity, likewise"),
+    ]
+
+
 MULTITICK = Table(
     "multitick",
     pa.schema(
@@ -101,14 +123,8 @@ MULTITICK = Table(
             maybe("best_ask", FLOAT, "quote currency, of the book itself; null on an empty or unknown side"),
             maybe("spread", FLOAT, "quote currency, best ask minus best bid"),
             maybe("spread_pct", FLOAT, "percent of the mid price"),
-            column("bid_price", LEVELS, "quote currency, multiples of tick, best first; bids are rounded down"),
-            column("bid_quantity", LEVELS, "base currency in that level"),
-            column("bid_cum_quantity", LEVELS, "base currency in that level and all better ones"),
-            column("bid_cum_notional", LEVELS, "quote currency, exact sum of price times quantity, likewise"),
-            column("ask_price", LEVELS, "quote currency, multiples of tick, best first; see ask_rounding"),
-            column("ask_quantity", LEVELS, "base currency in that level"),
-            column("ask_cum_quantity", LEVELS, "base currency in that level and all better ones"),
-            column("ask_cum_notional", LEVELS, "quote currency, exact sum of price times quantity, likewise"),
+            *_tick_levels("bid", "bids are rounded down"),
+            *_tick_levels("ask", "see ask_rounding"),
             maybe(
                 "imbalance",
                 FLOAT,
@@ -120,7 +136,7 @@ MULTITICK = Table(
             column("num_levels", SMALL, "levels a side that were wanted"),
             column("ask_rounding", TEXT, "ceil, or floor as older collectors did"),
             maybe("recv_ns", INT, "ns, receipt of the last depth message in the book"),
-            column("valid", pa.bool_(), "in sync, connected, no open gap and fresh, as known when written"),
+            VALID,
         ]
     ),
     key=("epoch", "tick"),
@@ -128,5 +144,5 @@ MULTITICK = Table(
     time_unit="s",
     version=1,
     description="the book in price levels of several widths",
-    prefer=(("valid", "descending"), ("recv_ns", "descending")),
+    prefer=SOUNDEST,
 )

@@ -86,12 +86,17 @@ QUALITY = Table(
             maybe("clock_offset_ms", FLOAT, "exchange clock minus ours, as last measured"),
             maybe("journal_lag_ms", FLOAT, "age of the oldest row of the last commit when it was on disk"),
             maybe("backend_lag_ms", FLOAT, "age of the oldest row that the backend has not confirmed"),
+            maybe(
+                "book_lag_ms",
+                FLOAT,
+                "longest time in this second from a depth message's receipt until the book held it; null without any",
+            ),
         ]
     ),
     key=("epoch",),
     time="epoch",
     time_unit="s",
-    version=1,
+    version=2,
     description="how far a market's data could be trusted, second by second",
     prefer=(("ok", "descending"),),
 )

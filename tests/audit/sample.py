@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import copy
-import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from collector.core.inputs import AnchorArrived, AnchorRequested, Closed, Opened, SessionStarted, SessionStopped
 from collector.core.market import Market as Core
 from collector.store import StoreWriter
 from storage_backends.interface import Backend, Market
-from storage_backends.schema import bare, known
+from storage_backends.schema import known
+from tests.audit.altered import rewrite
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 from tests.core.script import Input, hand
 from tests.stores import open_local
@@ -79,15 +77,7 @@ class Sample:
 
     def change(self, file: Path, how: Callable[[dict[str, Any]], dict[str, Any] | None]) -> None:
         """Passes each row of a file through `how`; None drops it. Written anew, as whoever wants to deceive would."""
-        name = file.relative_to(self.folder).parts[0]
-        before = pq.ParquetFile(file).read().to_pylist()
-        rows = [new for row in before if (new := how(copy.deepcopy(row))) is not None]
-        if rows == before:
-            return
-        file.unlink()
-        if rows:
-            changed = pa.Table.from_pylist(rows, schema=bare(known(name).schema))
-            self.store.write(name, MARKET, changed, writer="test", content_hash=uuid.uuid4().hex * 2)
+        rewrite(self.folder, file, how)
 
     def count_anew(self) -> None:
         """Makes the ids before the gap higher than those after it, as when the exchange began to count anew."""

@@ -28,6 +28,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 
 def grade(sample: Sample, epoch: int, word: str, reasons: str, lag_ms: float) -> None:
     row = {"epoch": epoch, "ok": word == "ok", "grade": word, "reasons": reasons, "late_ms": 1.0}
+    row |= {"book_lag_ms": lag_ms + 900, "journal_lag_ms": lag_ms + 1000}
     lags = dict.fromkeys(("lag_p50_ms", "lag_p95_ms", "lag_p99_ms"), lag_ms)
     table = pa.Table.from_pylist([row | lags], schema=TABLES["quality"].schema)
     sample.store.write("quality", MARKET, table, writer="test", content_hash=f"{epoch:08x}")
@@ -68,6 +69,8 @@ def test_grades_tell_more_than_valid_epochs(sample: Sample) -> None:
     assert report.quality_s == {"ok": 2, "bad": 1}
     assert report.reasons_s == {"depth_down": 1, "lag": 1}
     assert (report.lag.median_p50_ms, report.lag.worst_p99_ms) == (7.0, 3500.0)
+    assert (report.stages["book"].median_ms, report.stages["journal"].worst_ms) == (907.0, 4500.0)
+    assert "backend" not in report.stages
     minute = (start_s - MIDNIGHT_S) // 60
     assert (report.minutes[minute], report.minutes[0]) == (BAD, OK)
     assert (report.lags[minute], report.lags[0], report.lags[1]) == (3500.0, 7.0, None)

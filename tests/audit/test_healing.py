@@ -93,6 +93,41 @@ def test_a_second_collector_fills_a_store(sample: Sample) -> None:
     assert after.covered.seconds == after.covered.of
 
 
+def test_gaps_of_a_span_are_counted_as_if_all_were(sample: Sample) -> None:
+    before = read_remaining(sample.store, MARKET)
+    put(
+        sample.store,
+        "gaps",
+        [
+            msgspec.structs.asdict(gap(gap_id="one", stream="book_ticker", from_ns=START_NS, to_ns=START_NS + 9)),
+            msgspec.structs.asdict(
+                gap(
+                    gap_id="two",
+                    stream="book_ticker",
+                    reason="refused by the backend",
+                    from_ns=START_NS + 9,
+                    to_ns=START_NS + 20,
+                )
+            ),
+        ],
+        market=MARKET,
+    )
+    statement = msgspec.json.encode(said("a", (0, 10**15))).decode()
+    put(
+        sample.store,
+        "events",
+        [row("events", 0, time_ns=START_NS + SECOND, kind="covered", detail=statement)],
+        market=MARKET,
+    )
+    every = {one.gap_id: one for one in read_remaining(sample.store, MARKET)}
+    assert not every["one"].healed, "what the backend refused was stated before"
+    assert [one.gap_id for one in read_remaining(sample.store, MARKET, START_NS, START_NS + 9)] == ["one"]
+    assert read_remaining(sample.store, MARKET, START_NS, START_NS + 9) == [every["one"]]
+    later = read_remaining(sample.store, MARKET, START_NS + SECOND)
+    assert [one.gap_id for one in later] == [one.gap_id for one in before]
+    assert later == [every[one.gap_id] for one in before]
+
+
 # What a collector states
 
 

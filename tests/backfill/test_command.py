@@ -104,7 +104,7 @@ def test_beside_a_collector_and_after_it(
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["bars", "--from", "2026-01-01"], "bars"),
+        (["candles", "--from", "2026-01-01"], "candles"),
         (["trades"], "--from"),
         (["trades", "--from", "2126-01-01"], "must lie before"),
         (["trades", "--from", "2026-01-02", "--to", "2026-01-01"], "must lie before"),

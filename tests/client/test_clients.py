@@ -7,26 +7,38 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 
+from collector.audit.healing import read_remaining
 from collector.bars import trades_to_ohlcv
 from collector.client import BinanceCollectorAPIClient, StorageEngine, get_hot_client, get_local_client
 from collector.client.questions import Client, instant_ns
 from storage_backends.reading import read
 from tests.audit.sample import MARKET, Sample
+from tests.client.test_remote import Server, sshd
 from tests.core.exchange import SECOND, START_NS
 from tests.serve.conftest import KEY, clock, sample, served, with_key
 
-__all__ = ["clock", "sample", "served"]  # fixtures of the HTTP tests
+__all__ = ["clock", "sample", "served", "sshd"]  # fixtures of other tests
 
 
-@pytest.fixture(params=["local", "hot", "hot without files", "api"])
-def client(request: pytest.FixtureRequest, sample: Sample, served: Callable[..., tuple[str, int]]) -> Iterator[Client]:
+@pytest.fixture(params=["local", "hot", "hot without files", "api", "remote"])
+def client(
+    request: pytest.FixtureRequest,
+    sample: Sample,
+    served: Callable[..., tuple[str, int]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Client]:
     if request.param == "local":
         yield get_local_client(sample.folder)
+    elif request.param == "remote":
+        server: Server = request.getfixturevalue("sshd")
+        with server.client(sample.folder, cache_path=tmp_path_factory.mktemp("cache")) as remote:
+            yield remote
     elif request.param == "api":
         host, port = served(**with_key())
         with BinanceCollectorAPIClient(f"http://{host}:{port}/", KEY) as api:
@@ -72,6 +84,18 @@ def test_a_book(client: Client) -> None:
 def test_stats(client: Client, sample: Sample) -> None:
     stats = {one["table"]: one for one in client.get_stats("BTCUSDT")}
     assert stats["diffs"]["rows"] == len(sample.received)
+
+
+def test_gaps(client: Client, sample: Sample) -> None:
+    """The sample was cut off from second 12 to second 14: a gap of each stream, and one until its first snapshot."""
+    wanted = [{**MARKET._asdict(), **msgspec.structs.asdict(gap)} for gap in read_remaining(sample.store, MARKET)]
+    assert client.get_gaps("BTC/USDT") == wanted
+    assert [gap["healed"] for gap in wanted] == [False] * len(wanted)
+    assert client.get_gaps("BTC/USDT", limit=2) == wanted[-2:]
+    within = client.get_gaps("BTC/USDT", start_time=START_NS + 13 * SECOND, end_time=START_NS + 14 * SECOND)
+    assert {gap["stream"] for gap in within} == {"depth", "trades", "book_ticker"}
+    assert client.get_gaps("BTC/USDT", start_time=START_NS + 20 * SECOND) == []
+    assert client.get_gaps("BTC/USDT", end_time=START_NS) == []
 
 
 def test_frames_of_three_kinds(client: Client) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pwd
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -170,6 +172,46 @@ def test_a_host_or_a_key_that_is_not_known(sshd: Server, sample: Sample, tmp_pat
     with pytest.raises(ConnectionError):
         sshd.client(sample.folder, remote_port=9).sync_incremental("depth", "BTCUSDT", tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_one_connection_serves_all_questions_and_is_made_anew_when_it_broke(
+    sshd: Server, sample: Sample, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    connect = asyncssh.connect
+
+    async def counted(*args: Any, **options: Any) -> Any:
+        made.append(await connect(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(asyncssh, "connect", counted)
+    before = sftp_threads()
+    with sshd.client(sample.folder, cache_path=tmp_path) as client:
+        client.get_book("BTCUSDT", START_NS + 11 * SECOND)  # four tables
+        client.get_trades("BTCUSDT")
+        assert len(made) == 1
+        made[0]._loop.call_soon_threadsafe(made[0].abort)
+        assert client.sync_incremental("trades", "BTCUSDT", tmp_path / "again") > 0
+        assert len(made) == 2
+    assert all(one.is_closed() for one in made)
+    assert sftp_threads() <= before
+    with pytest.raises(ValueError, match="was closed"):
+        client.get_trades("BTCUSDT")
+
+
+def test_a_client_that_is_forgotten_leaves_nothing_open(sshd: Server, sample: Sample, tmp_path: Path) -> None:
+    before = sftp_threads()
+    client = sshd.client(sample.folder, cache_path=tmp_path)
+    client.get_trades("BTCUSDT")
+    assert sftp_threads() > before
+    del client
+    gc.collect()
+    assert sftp_threads() <= before
+
+
+def sftp_threads() -> set[threading.Thread]:
+    gc.collect()
+    return {thread for thread in threading.enumerate() if thread.name == "sftp"}
 
 
 def test_what_cannot_be_asked(sshd: Server, sample: Sample, tmp_path: Path) -> None:

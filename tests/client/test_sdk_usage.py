@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from collector.client import StorageEngine
+from collector.client import StorageEngine, get_local_client
 from tests.audit.sample import MARKET, Sample
 from tests.client.test_remote import Server, sshd
 from tests.serve.conftest import KEY, clock, sample, served, with_key
@@ -34,7 +34,7 @@ def test_every_snippet(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     host, port = served(**with_key())
-    user = sshd.client(tmp_path / "data")._place().user
+    user = sshd.client(tmp_path / "data")._place().remote.user
     here = {
         "http://127.0.0.1:8000": f"http://{host}:{port}",
         "your key, if there is one": KEY,
@@ -49,10 +49,12 @@ def test_every_snippet(
         text = text.replace(said, meant)
     known: dict[str, Any] = {}
     snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(snippets) == 5
+    assert len(snippets) == 7
     for snippet in snippets:
         exec(compile(snippet, str(PAGE), "exec"), known)
-    for name in ("trades", "depth", "bars", "any_table", "window", "latest"):
+    for name in ("trades", "depth", "bars", "any_table", "window", "latest", "gaps", "frame"):
         assert len(known[name]) > 0, name
+    assert get_local_client("data").get_gaps("BTC/USDT", start_time="2023-11-14", healed=False) == known["gaps"]
+    assert known["frame"]["valid"].all()
     assert known["book"]["bids"][0][0] < known["book"]["asks"][0][0]
     assert list((tmp_path / "copy" / "trades").rglob("part-*"))

@@ -47,14 +47,25 @@ def session(exchange: str, **changes: object) -> SessionStarted:
 
 class Everything:
     """Inputs of a session of so many seconds. With `faults` above 0 that part of the messages is dropped, repeated,
-    swapped or damaged, and connections are lost. `sent` holds what the exchange sent."""
+    swapped or damaged, and connections are lost. `sent` holds what the exchange sent. A damaged message has one of the
+    bytes of `damage` somewhere; a digit may make another sound message of it.
+    """
 
-    def __init__(self, exchange: str, seed: int, seconds: float, faults: float = 0.0, changes: float = 8) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        seed: int,
+        seconds: float,
+        faults: float = 0.0,
+        changes: float = 8,
+        damage: bytes = b'0x"9}',
+    ) -> None:
         self.exchange = exchange
         self.market = SeededMarket(simulated(exchange, 1)[0], seed, 200, changes, 20, START_MS)
         self.sent: list[Message] = []
         self._chance = random.Random(seed)
         self._faults = faults
+        self._damage = damage
         self._connections = dict.fromkeys(CHANNELS[exchange], 1)
         self._held: list[Message] = []
         self.inputs = list(self._make(seconds))
@@ -101,7 +112,7 @@ class Everything:
                 self._held.append(message)
             case 3:
                 payload = bytearray(message.payload)
-                payload[chance.randrange(len(payload))] = chance.choice(b'0x"9}')
+                payload[chance.randrange(len(payload))] = chance.choice(self._damage)
                 yield self._frame(now_ns, message._replace(payload=bytes(payload)))
             case 4:
                 channel = message.channel

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from tests.live.harness import Process, Simulator, live
-from tests.live.test_http import get
+from tests.live.test_http import free_port, get
 from tests.serve.browser import Page, browse, require_chromium
 
 _STATUS = "document.getElementById('status').textContent"
@@ -22,13 +21,6 @@ _NOT_DARK = """(() => {
   for (let at = 0; at < bytes.length; at += 4) if (Math.max(bytes[at], bytes[at + 1]) > 60) count++;
   return count / (bytes.length / 4);
 })()"""
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 async def fits(page: Page, width: int) -> bool:

@@ -50,25 +50,24 @@ def restarts(
     assert differing(data_dir, replayed, MARKET) == {}
 
 
-def test_kill_9_at_20_random_moments_loses_nothing_committed(
-    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+@pytest.mark.parametrize(
+    ("kills", "longest_s"),
+    [
+        (7, 2.2),
+        pytest.param(20, 2.2, marks=pytest.mark.soak),
+        # The simulator, as the exchange, takes 300 connections in five minutes; a start makes four.
+        pytest.param(120, 9, marks=pytest.mark.soak),
+    ],
+)
+def test_kill_9_at_random_moments_loses_nothing_committed(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path, kills: int, longest_s: float
 ) -> None:
     seed = random.randrange(10**6)
     print("seed", seed)
-    restarts(simulate("--symbols", "1"), tmp_path, processes, kills=20, longest_s=2.2, seed=seed)
+    restarts(simulate("--symbols", "1"), tmp_path, processes, kills=kills, longest_s=longest_s, seed=seed)
     gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.reason == "restart"]
     assert gaps
     assert all(gap.to_ns is not None for gap in gaps)
-
-
-@pytest.mark.soak
-def test_kill_9_at_120_random_moments(
-    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
-) -> None:
-    seed = random.randrange(10**6)
-    print("seed", seed)
-    # The simulator, as the exchange, takes 300 connections in five minutes; a start makes four.
-    restarts(simulate("--symbols", "1"), tmp_path, processes, kills=120, longest_s=9, seed=seed)
 
 
 def test_sigterm_drains_and_the_next_session_is_one_gap_away(

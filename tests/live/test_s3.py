@@ -87,17 +87,18 @@ def killed(
     check(simulator, location, tmp_path / "mirror")
 
 
-def test_kill_9_at_20_random_moments(
-    simulate: Callable[..., Simulator], between: S3Proxy, s3_url: str, tmp_path: Path, processes: list[Process]
+@pytest.mark.parametrize(
+    "kills", [6, pytest.param(20, marks=pytest.mark.soak), pytest.param(50, marks=pytest.mark.soak)]
+)
+def test_kill_9_at_random_moments(
+    simulate: Callable[..., Simulator],
+    between: S3Proxy,
+    s3_url: str,
+    tmp_path: Path,
+    processes: list[Process],
+    kills: int,
 ) -> None:
-    killed(simulate("--symbols", "1"), between, s3_server.new_location(s3_url), tmp_path, processes, 20)
-
-
-@pytest.mark.soak
-def test_kill_9_at_50_random_moments(
-    simulate: Callable[..., Simulator], between: S3Proxy, s3_url: str, tmp_path: Path, processes: list[Process]
-) -> None:
-    killed(simulate("--symbols", "1"), between, s3_server.new_location(s3_url), tmp_path, processes, 50)
+    killed(simulate("--symbols", "1"), between, s3_server.new_location(s3_url), tmp_path, processes, kills)
 
 
 def test_a_store_that_is_busy_slow_or_refuses_credentials_costs_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,11 @@ def test_all_streams_through_faults_and_replay(
     time.sleep(5)
     assert process.stop() == 0, process.output
     collector("replay", *sorted((tmp_path / "live" / "raw").glob("*/*.zst")), "--data-dir", tmp_path / "again")
+    audit = json.loads(collector("verify", "--json", "--data-dir", tmp_path / "live", check=False).stdout)
+    assert audit["ok"], [report["problems"] for report in audit["markets"]]
+    for report in audit["markets"]:
+        compared = {table: found["compared"] for table, found in report["tables"].items()}
+        assert all(compared[table] for table in ("depth", "books", "multitick", "partial_depth", "bars")), compared
     store = open_local(tmp_path / "live")
     for market in (FUTURES, SPOT):
         assert differing(tmp_path / "live", tmp_path / "again", market) == {}

@@ -133,8 +133,13 @@ def test_live_state_readiness_and_metrics(ask: Ask, clock: ManualClock, tmp_path
     assert ask("/ready", data_dir=tmp_path).status_code == 200
     assert ask("/state", data_dir=tmp_path).json()["markets"][0]["best_bid"] == 90_538.46
     text = ask("/metrics", data_dir=tmp_path).text
+    assert 'collector_rest_weight_used{exchange="binanceusdm"} 21.0' in text
+    assert (
+        'collector_gaps_total{exchange="binanceusdm",reason="disconnect",stream="depth",symbol="BTCUSDT"} 2.0' in text
+    )
     assert 'collector_quality{exchange="binanceusdm",symbol="BTCUSDT"} 0.0' in text
     assert 'collector_socket_latency_seconds_bucket{exchange="binanceusdm",le="+Inf",symbol="BTCUSDT"} 1.0' in text
+    assert 'collector_book_latency_seconds_bucket{exchange="binanceusdm",le="+Inf",symbol="BTCUSDT"} 1.0' in text
     write_state(tmp_path, state(clock.now_ns(), backend_away_since_ns=clock.now_ns()))
     assert ask("/ready", data_dir=tmp_path).status_code == 503
     clock.advance(60)

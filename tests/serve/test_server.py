@@ -6,9 +6,15 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx
+import pytest
 
+from collector.errors import ConfigurationError
+from collector.serve.server import listen
+from collector.serve.settings import ServeSettings
+from storage_backends.settings import StoreSettings
 from tests.serve.conftest import with_key
 
 Served = Callable[..., tuple[str, int]]
@@ -25,6 +31,13 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
     except OSError:
         return True
     return True
+
+
+def test_an_address_that_is_taken_is_named(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        chosen = ServeSettings(store=StoreSettings(data_dir=tmp_path), port=taken.getsockname()[1])
+        with pytest.raises(ConfigurationError, match=r"--http-port .*Address already in use"):
+            listen(chosen)
 
 
 def test_heads_that_never_end_are_cut_off_and_others_are_answered(served: Served) -> None:

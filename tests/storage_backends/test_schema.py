@@ -41,7 +41,7 @@ COLUMNS = {
     "gaps": "gap_id revision stream reason from_id to_id from_ns to_ns detected_ns healed healed_by",
     "clock": "time_ns sequence kind offset_ns round_trip_ns samples",
     "quality": "epoch ok grade reasons lag_p50_ms lag_p95_ms lag_p99_ms late_ms clock_offset_ms journal_lag_ms "
-    "backend_lag_ms",
+    "backend_lag_ms book_lag_ms",
     "events": "time_ns sequence kind stream connection detail text",
 }
 

@@ -79,3 +79,11 @@ def test_bars(share: float, width: int, shown: str) -> None:
 )
 def test_durations(seconds: float, shown: str) -> None:
     assert lines.duration(seconds) == shown
+
+
+def test_features_with_a_value_come_first_and_long_names_keep_their_ends() -> None:
+    row = {"symbol": "BTCUSDT", "epoch": 1, "basis_bps": None, "mid": 1.0, "avwap": None, "cvd": 2.0}
+    assert lines.feature_names(row) == ["mid", "cvd", "basis_bps", "avwap"]
+    assert lines.feature_names(None) == []
+    assert lines.shortened("imbalance_1_change_10s", 16) == "imbalance_1…_10s"
+    assert lines.shortened("mid", 16) == "mid"

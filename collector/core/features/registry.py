@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -119,10 +119,6 @@ class FeatureSet:
         """As in `basic@1f0c9a2e`."""
         text = ",".join(f"{one.name}={one.version}" for one in self.features)
         return f"{self.name}@{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-
-    def plus(self, extra: Iterable[Feature]) -> FeatureSet:
-        """This set with features that are not registered, such as one that is built from a file."""
-        return FeatureSet(self.name, (*self.features, *extra))
 
 
 def choose(registry: Registry, names: Sequence[str]) -> FeatureSet:

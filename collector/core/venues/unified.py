@@ -74,6 +74,8 @@ class UnifiedDepth(Depth):
         self._sound_ns = told.changed_ns
         if not in_step:
             self._records.event(told.changed_ns, "in_step", stream="depth", detail="the unified book arrived")
+        if self.on_applied is not None:
+            self.on_applied(told.changed_ns)
 
     def lost(self) -> None:
         """The connection is gone: what is in the book grows old unseen."""

@@ -84,6 +84,7 @@ function showProcess(state) {
     ["frames", state.frames.toLocaleString("en")],
     ["journal", state.journal_bytes === null ? "none" : `${(state.journal_bytes / 1e6).toFixed(1)} MB`],
     ["rows wait since", state.backend_lag_s === null ? "–" : `${state.backend_lag_s.toFixed(0)} s`],
+    ["REST weight", Object.values(state.rest_weight).map((one) => `${one.used} of ${one.limit}`).join(", ") || "–"],
     ["memory", state.memory_bytes === null ? "–" : `${(state.memory_bytes / 1e6).toFixed(0)} MB`],
   ]));
 }
@@ -188,8 +189,9 @@ function tradesOf(end) {
 
 async function poll() {
   const asked = market;
+  const since = Math.floor(Math.min(view.first ?? Infinity, Date.now() / 1000 - 86400));
   const [trades, gaps, features, bars, state] = await Promise.all(
-    [of("trades", { limit: 400 }), `gaps?symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}&limit=200`,
+    [of("trades", { limit: 400 }), `gaps?symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}&limit=200&start_time=${since}`,
       "latest/features", "latest/bars", "state"].map((path) => json(path).catch(() => null)));
   if (asked !== market) return;
   if (trades) keep(view.trades, trades.data, "agg_trade_id", 5 * TRADES);
@@ -201,7 +203,7 @@ async function poll() {
   const mine = (rows) => (rows ?? []).filter((row) => row.exchange === market.exchange && row.symbol === market.symbol);
   const [feature] = mine(features);
   if (feature) at("features").replaceChildren(table(Object.entries(feature)
-    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).map(([name, value]) => [name, short(value, 6)])));
+    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).sort(([, one], [, other]) => (one === null) - (other === null)).map(([name, value]) => [name, short(value, 6)])));
   const found = mine(bars);
   if (found.length) at("bars").replaceChildren(table(found.map((bar) => [bar.interval, `${short(bar.close)}  Δ ${short(bar.delta)}`])));
   if (state) showProcess(state);

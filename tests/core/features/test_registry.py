@@ -198,7 +198,7 @@ def test_a_fault_in_a_feature_costs_values_and_no_rows() -> None:
         memory_s=1,
         open=lambda workspace: (workspace.signal(_Fails), lambda: 1.0)[1],
     )
-    made = FeatureEngine(choose_features("mid").plus([broken]), 1, STREAMS)
+    made = FeatureEngine(FeatureSet("broken", (REGISTRY["mid"], broken)), 1, STREAMS)
     flows, _ = whole()
     assert None not in made.values(flows[0])
     rows = [made.values(one) for one in flows[1:20]]
@@ -227,7 +227,7 @@ def test_a_feature_may_be_built_from_a_file(tmp_path) -> None:
         return lambda: sum(w * x for w, x in zip(weights, state.sizes, strict=True)) if len(state.sizes) == 2 else None
 
     one = Feature(name="model", unit="-", doc="-", source=str(path), warmup_s=2, memory_s=2, open=opened)
-    made = FeatureEngine(choose_features("none").plus([one]), 1, STREAMS)
+    made = FeatureEngine(FeatureSet("model", (one,)), 1, STREAMS)
     flows, _ = whole()
     sizes = [float(each.trades.quantity.sum()) for each in flows[:3]]
     values = [made.values(each) for each in flows[:3]]

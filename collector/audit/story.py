@@ -1,0 +1,45 @@
+"""What the events of a market tell an audit."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+
+from collector.audit.batches import Ints
+from collector.core.ids import IdRanges
+from collector.coverage import KIND, decode_statement
+from storage_backends.interface import Backend, Market
+
+_AFTER = re.compile(r"grid points after (\d+) are left out")
+_MS: Final = 1_000_000
+
+
+class Story(NamedTuple):
+    """`starts` are those of sessions, ns, in order. `left_out` are the nanoseconds whose grid points were left out."""
+
+    starts: Ints
+    quarantined: int
+    left_out: IdRanges
+    collectors: int
+
+
+def read_story(backend: Backend, market: Market) -> Story:
+    """Reads all events of a market."""
+    starts, quarantined, left_out, collectors = [], 0, IdRanges(), set()
+    for rows in backend.scan("events", market, None, None, ("time_ns", "kind", "detail")):
+        for time_ns, kind, detail in zip(*(column.to_pylist() for column in rows.columns), strict=True):
+            if kind == "session_started":
+                starts.append(time_ns)
+            elif kind == "quarantine":
+                quarantined += 1
+            elif kind == "grid_left_out" and (found := _AFTER.search(detail)):
+                left_out.add(int(found[1]) * _MS + 1, time_ns)
+            elif kind == KIND:
+                try:
+                    collectors.add(decode_statement(detail).collector)
+                except msgspec.MsgspecError:
+                    continue  # of a newer release
+    return Story(np.array(sorted(starts), np.int64), quarantined, left_out, len(collectors))
