@@ -24,15 +24,17 @@ COPY training/__init__.py training/stepper.py training/columns.py /app/training/
 RUN python3 -m compileall -q /app
 
 # hadolint ignore=DL3006
-FROM ${BASE} AS collector
+FROM ${BASE} AS runtime
 RUN mkdir /data && chown 10001:10001 /data
-COPY --from=build /opt/venv /opt/venv
-COPY --from=build /app /app
 WORKDIR /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 COLLECTOR_DATA_DIR=/data
 USER 10001:10001
 VOLUME /data
 STOPSIGNAL SIGTERM
+
+FROM runtime AS collector
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build /app /app
 # Begun and answered within some hundredths of a second of CPU: it looks at the age of one file.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=90s --retries=3 CMD ["python3", "-m", "collector.health"]
 ENTRYPOINT ["python3", "-m", "collector"]
@@ -42,8 +44,8 @@ FROM build AS training-build
 ARG TORCH_INDEX=
 COPY requirements.lock requirements-training.lock /src/
 # torch is pinned but not hashed, since its builds differ by machine under one version; what it needs is held to the
-# versions of the lock.
-RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\\]*\).*/\1/p' /src/requirements.lock >/src/versions \
+# versions of the lock, each with the Pythons that it is for.
+RUN sed -n 's/^\([A-Za-z0-9].*[^ \\]\) *\\*$/\1/p' /src/requirements.lock >/src/versions \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-compile --require-hashes \
         --requirement /src/requirements-training.lock \
     && /opt/pip/bin/pip --python /opt/venv/bin/python install --no-cache-dir --no-compile \
@@ -51,14 +53,14 @@ RUN sed -n 's/^\([A-Za-z0-9._-]*==[^ ;\\]*\).*/\1/p' /src/requirements.lock >/sr
     && find /opt/venv/lib -type d \( -name tests -o -name test \) -not -path '*/torch/*' -prune -exec rm -rf {} +
 COPY training /app/training
 COPY infra/batch/export_and_train.sh /app/
-RUN python3 -m compileall -q -j 0 /opt/venv/lib /app
+# torch has files for newer Pythons among those that test it.
+RUN python3 -m compileall -q -j 0 -x '/torch/testing/' /opt/venv/lib /app
 
-FROM collector AS training
+# Not on top of `collector`: its packages would be in the image twice.
+FROM runtime AS training
 COPY --from=training-build /opt/venv /opt/venv
 COPY --from=training-build /app /app
-HEALTHCHECK NONE
 # A job names its program: `python3 -m training export …`, or /app/export_and_train.sh.
-ENTRYPOINT []
 CMD ["python3", "-m", "training", "--help"]
 
 # What a build without --target makes.

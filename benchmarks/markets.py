@@ -24,7 +24,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import numpy as np
 
 from collector.simulator.instruments import simulated
-from storage_backends.interface import Backend
+from storage_backends.interface import Backend, Market
 from storage_backends.open import open_backend
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +140,8 @@ def measure(markets: int, seconds: float, groups: tuple[Path, ...] = ()) -> dict
         try:
             url = simulator.wait_for("ready").split()[1]
             where = ("--url-root", url, "--data-dir", folder)
-            symbols = [part for one in simulated("binanceusdm", markets) for part in ("--symbol", one.symbol)]
+            names = [Market("binanceusdm", one.symbol) for one in simulated("binanceusdm", markets)]
+            symbols = [part for market in names for part in ("--symbol", market.symbol)]
             # Fewer levels than by default: the weight limit of the exchange would make 200 snapshots take minutes.
             collector = Child("run", *where, *symbols, "--anchor-limit", "100", core=cores[-1], groups=groups)
             try:
@@ -155,14 +156,14 @@ def measure(markets: int, seconds: float, groups: tuple[Path, ...] = ()) -> dict
                 collector.stop()
         finally:
             simulator.stop()
-        figures = stored(open_backend("local", data_dir=folder), began_ns, ended_ns)
+        figures = stored(open_backend("local", data_dir=folder), began_ns, ended_ns, names)
     return {"markets": markets, "cpu_percent": 100 * cpu_s / took_s, "peak_mb": peak_mb, **figures}
 
 
-def stored(store: Backend, began_ns: int, ended_ns: int) -> dict[str, Any]:
-    """What the store says of that time."""
+def stored(store: Backend, began_ns: int, ended_ns: int, markets: Sequence[Market]) -> dict[str, Any]:
+    """What the store says of that time, for markets that are known: Bigtable's emulator takes seconds to find one."""
     lags_ms, valid, epochs, gaps = [], 0, 0, 0
-    for market in store.markets("diffs"):
+    for market in markets:
         for rows in store.scan("diffs", market, began_ns, ended_ns, ["event_time", "recv_ns"]):
             lag_ms = rows.column("recv_ns").to_numpy() / 1e6 - rows.column("event_time").to_numpy()
             lags_ms.append(lag_ms)

@@ -18,7 +18,7 @@ from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
     from collector.clock import Clock
-    from collector.journal.deliverer import Deliverer
+    from collector.journal.deliverer import Deliverer, DeliveryCounts
     from collector.journal.journal import Journal
     from collector.settings import RunSettings
 
@@ -53,7 +53,8 @@ class Delivery:
         Raises:
             ConfigurationError: one of them cannot be used. Nothing that was stored before is touched.
         """
-        from collector.journal.deliverer import Deliverer, DeliveryLimits, pauses_up_to
+        from collector.journal.deliverer import Deliverer
+        from collector.journal.limits import DeliveryLimits, pauses_up_to
 
         backend = _open_backend(settings)
         journal = _open_journal(settings, clock)
@@ -94,7 +95,8 @@ class Delivery:
         from collector.journal.errors import JournalError
         from storage_backends.errors import BackendError
 
-        deadline_ns = self._clock.now_ns() + round(_DRAIN_S * SECOND_NS)
+        began_ns = self._clock.now_ns()
+        deadline_ns = began_ns + round(_DRAIN_S * SECOND_NS)
         try:
             done = await asyncio.to_thread(self.deliverer.drain, deadline_ns)
         except (BackendError, JournalError) as error:
@@ -103,16 +105,22 @@ class Delivery:
             return f"stopped; everything is stored in {self._place}"
         rows = sum(group.rows for group in self.journal.groups())
         rows += sum(plan.rows for plan in self.journal.open_plans())
-        last = self.deliverer.counts.last_error
-        return (
-            f"stopped; {self._place} did not take everything within {_DRAIN_S:g} s, so {rows:,} rows stay in "
-            f"{self.journal.path} and are delivered at the next start" + (f" (last error: {last})" if last else "")
-        )
+        why = _why_not_all(self.deliverer.counts, self._place, began_ns)
+        return f"stopped; {rows:,} rows stay in {self.journal.path} and are delivered at the next start: {why}"
 
     def close(self) -> None:
         """Gives files and connections back."""
         self.journal.close()
         self.backend.close()
+
+
+def _why_not_all(counts: DeliveryCounts, place: str, began_ns: int) -> str:
+    """Why a drain to `place` that began at `began_ns` left rows behind."""
+    if counts.away_since_ns is not None:
+        return f"{place} is away (last error: {counts.last_error})"
+    if counts.last_error_ns is not None and counts.last_error_ns >= began_ns:
+        return f"{place} did not take all of them (last error: {counts.last_error})"
+    return f"{place} took rows until the end, but not all of them within {_DRAIN_S:g} s"
 
 
 def _open_backend(settings: RunSettings) -> Backend:

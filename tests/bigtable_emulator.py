@@ -20,7 +20,7 @@ from storage_backends.settings import StoreSettings
 
 _IMAGE = "google/cloud-sdk:emulators"
 _PORT = 8086
-_START_S = 20
+_START_S = 40
 
 _instances = itertools.count(1)
 
@@ -113,14 +113,14 @@ def without_emulator() -> None:
 
 
 def _wait_for(host: str) -> None:
-    name, _, port = host.rpartition(":")
-    until = time.monotonic() + _START_S
-    while time.monotonic() < until:
-        with socket.socket() as attempt:
-            if attempt.connect_ex((name, int(port))) == 0:
-                return
-        time.sleep(0.1)
-    raise RuntimeError(f"no emulator listens on {host}")
+    """Returns once it answers. Docker listens on a published port before anything in the container does."""
+    import grpc
+
+    with grpc.insecure_channel(host) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=_START_S)
+        except grpc.FutureTimeoutError:
+            raise RuntimeError(f"no emulator answers on {host}") from None
 
 
 def new_options(host: str) -> BigtableOptions:

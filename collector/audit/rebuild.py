@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collector.core.anchors import known_ceiling, known_floor
-from collector.core.book import EMPTY, Book, Change, compare
+from collector.core.book import Book, Change, compare
 from collector.core.decimals import BadNumber, Decimals, Ints, all_or_none, units_of
+from collector.core.side import EMPTY
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from collector.commands.options import (
     store_errors,
     store_options,
 )
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR
 from collector.core.gaps import Gap
+from collector.core.side import Side
 from collector.errors import EXIT_BAD_NEWS
 from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from collector.core.batch import Batch
-from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book
 from collector.core.decimals import BadNumber, Decimals, Ints, Levels, all_or_none, parse_levels
 from collector.core.decode import RestBook, decode_rest_book, event_time_ms
 from collector.core.diffs import level_columns
+from collector.core.side import EMPTY
 
 
 class Request(NamedTuple):

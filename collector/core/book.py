@@ -1,57 +1,18 @@
-"""An exact order book over sorted integer arrays, which knows how deep it is known.
-
-Sides are immutable: applying a second of diffs makes new arrays, so that keeping an older book costs nothing.
-"""
+"""An exact order book in integers, which knows how deep it is known."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from collector.core.decimals import Ints
+from collector.core.side import Side, merged
 
 WHOLE_FLOOR = 0
 WHOLE_CEILING = 2**62
 """Bounds of a side that is known to its end: the exchange had fewer levels than were asked for."""
-
-_NONE = np.empty(0, np.int64)
-
-
-class Side(NamedTuple):
-    """Levels in ascending order of price, each price once, quantities above zero; both in integer units."""
-
-    price: Ints
-    quantity: Ints
-
-    def merge(self, price: Ints, quantity: Ints) -> Side:
-        """The side after absolute quantities, in order of receipt: the last one of a price counts, zero removes it."""
-        if not len(price):
-            return self
-        joined = np.concatenate((self.price, price))
-        # Most of it is in order, which numpy's merge sort makes use of. Its sort by vector instructions does not, and
-        # takes four times as long on processors whose AVX-512 stores are slow (AMD's).
-        order = joined.argsort(kind="stable")
-        # `take` costs half of what indexing with an array costs.
-        prices = joined.take(order)
-        quantities = np.concatenate((self.quantity, quantity)).take(order)
-        keep = quantities != 0
-        keep[:-1] &= prices[1:] != prices[:-1]
-        kept = keep.nonzero()[0]
-        return Side(prices.take(kept), quantities.take(kept))
-
-    def between(self, low: int, high: int) -> Side:
-        """The levels with low ≤ price ≤ high."""
-        span = slice(int(np.searchsorted(self.price, low, "left")), int(np.searchsorted(self.price, high, "right")))
-        return Side(self.price[span], self.quantity[span])
-
-    def scaled(self, price_factor: int, quantity_factor: int) -> Side:
-        """The same side in smaller units."""
-        return Side(self.price * price_factor, self.quantity * quantity_factor)
-
-
-EMPTY = Side(_NONE, _NONE)
 
 
 class Change(NamedTuple):
@@ -66,7 +27,11 @@ class Change(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Book:
     """Both sides after update `last_id`. Bids from `bid_floor` up and asks up to `ask_ceiling` are all known;
-    beyond, only levels that changed since the anchor are."""
+    beyond, only levels that changed since the anchor are.
+
+    Attributes:
+        best_bid, best_ask: highest bid and lowest ask in price units; None when the side is empty.
+    """
 
     bids: Side
     asks: Side
@@ -75,14 +40,24 @@ class Book:
     last_id: int
     price_places: int
     quantity_places: int
+    best_bid: int | None = field(init=False)
+    best_ask: int | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        bids, asks = self.bids.near(1).price, self.asks.near(1).price
+        object.__setattr__(self, "best_bid", int(bids[-1]) if len(bids) else None)
+        object.__setattr__(self, "best_ask", int(asks[0]) if len(asks) else None)
 
     def apply(self, change: Change, last_id: int) -> Book:
         """The book after `change`, whose last update is `last_id`."""
-        return replace(
-            self,
-            bids=self.bids.merge(change.bid_price, change.bid_quantity),
-            asks=self.asks.merge(change.ask_price, change.ask_quantity),
-            last_id=last_id,
+        return Book(
+            merged(self.bids, change.bid_price, change.bid_quantity, best_last=True),
+            merged(self.asks, change.ask_price, change.ask_quantity, best_last=False),
+            self.bid_floor,
+            self.ask_ceiling,
+            last_id,
+            self.price_places,
+            self.quantity_places,
         )
 
     def at_places(self, price_places: int, quantity_places: int) -> Book:
@@ -109,16 +84,6 @@ class Book:
             self.ask_ceiling == WHOLE_CEILING or (ask is not None and ask <= self.ask_ceiling)
         )
 
-    @property
-    def best_bid(self) -> int | None:
-        """Highest bid in price units; None when the side is empty."""
-        return int(self.bids.price[-1]) if len(self.bids.price) else None
-
-    @property
-    def best_ask(self) -> int | None:
-        """Lowest ask in price units; None when the side is empty."""
-        return int(self.asks.price[0]) if len(self.asks.price) else None
-
     def widened(self, anchor: Book) -> Book:
         """This book plus the anchor's levels beyond what was known here, for two books at the same update.
 
@@ -132,8 +97,8 @@ class Book:
         more_asks = anchor.asks.between(self.ask_ceiling + 1, anchor.ask_ceiling)
         return replace(
             self,
-            bids=self.bids.merge(*more_bids),
-            asks=self.asks.merge(*more_asks),
+            bids=self.bids.merge(more_bids.price, more_bids.quantity),
+            asks=self.asks.merge(more_asks.price, more_asks.quantity),
             bid_floor=min(self.bid_floor, anchor.bid_floor),
             ask_ceiling=max(self.ask_ceiling, anchor.ask_ceiling),
         )

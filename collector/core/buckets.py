@@ -15,7 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book
+from collector.core.side import Side
 
 Reference = Literal["best", "mid"]
 
@@ -47,7 +48,8 @@ def bid_buckets(book: Book, grid: Grid) -> Buckets | None:
     if reference is None:
         return None
     edges = (reference * _ratios(grid.step, grid.steps)[0]).astype(np.int64)  # rounded down; they fall
-    totals = _totals(book.bids, book.bids.price.searchsorted(edges, "right"))  # of the levels at or below each edge
+    side = book.bids.around(int(edges[-1]), int(edges[0]))
+    totals = _totals(side, side.price.searchsorted(edges, "right"))  # of the levels at or below each edge
     values = _quote(totals[:-1] - totals[1:], book)
     if edges[-1] + 1 < book.bid_floor:
         values[edges[1:] + 1 < book.bid_floor] = np.nan
@@ -62,7 +64,8 @@ def ask_buckets(book: Book, grid: Grid) -> Buckets | None:
         return None
     reach = np.minimum(reference * _ratios(grid.step, grid.steps)[1], float(WHOLE_CEILING))
     edges = np.ceil(reach).astype(np.int64)  # they rise
-    totals = _totals(book.asks, book.asks.price.searchsorted(edges, "left"))  # of the levels below each edge
+    side = book.asks.around(int(edges[0]), int(edges[-1]))
+    totals = _totals(side, side.price.searchsorted(edges, "left"))  # of the levels below each edge
     values = _quote(totals[1:] - totals[:-1], book)
     if edges[-1] - 1 > book.ask_ceiling:
         values[edges[1:] - 1 > book.ask_ceiling] = np.nan

@@ -108,11 +108,12 @@ def top_of(book: Book | None, depth: int) -> tuple[tuple[Any, ...], tuple[Any, .
     """The numbers of a row of `books`, and its levels: at most `depth` of those that are known, best first."""
     if book is None:
         return _NO_BOOK
-    bids = book.bids.price, book.bids.quantity
-    known = int(bids[0].searchsorted(book.bid_floor, "left"))
-    bids = tuple(one[max(known, len(one) - depth) :][::-1] for one in bids)  # type: ignore[assignment]
-    known = int(book.asks.price.searchsorted(book.ask_ceiling, "right"))
-    asks = book.asks.price[: min(known, depth)], book.asks.quantity[: min(known, depth)]
+    near = book.bids.near(depth)
+    known = int(near.price.searchsorted(book.bid_floor, "left"))
+    bids = tuple(one[max(known, len(one) - depth) :][::-1] for one in (near.price, near.quantity))
+    near = book.asks.near(depth)
+    known = int(near.price.searchsorted(book.ask_ceiling, "right"))
+    asks = near.price[: min(known, depth)], near.quantity[: min(known, depth)]
     tick, lot = float(10**book.price_places), float(10**book.quantity_places)
     best_bid, best_ask = best_prices(book)
     mid = spread = None

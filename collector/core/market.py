@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
 
 import msgspec
 
 from collector.core.anchors import Request
 from collector.core.batch import Batch, joined
 from collector.core.buckets import Grid
+from collector.core.computed import Computed
 from collector.core.decode import DepthUpdate, Message, Undecodable, decode
 from collector.core.depth import Depth
 from collector.core.depth_rows import DepthRows, EpochRow, Standing, crossed, standing
-from collector.core.derived import epoch_consumers, trades_stream
 from collector.core.entry import Entry, fetched_entries
 from collector.core.epochs import SECOND_NS, Epochs
-from collector.core.flow import EpochConsumer, EpochFlow, FlowPieces, Listener
-from collector.core.forecasts import Forecasts, RowModel
+from collector.core.flow import EpochConsumer
+from collector.core.forecasts import RowModel
 from collector.core.gaps import Gap, GapLedger, Unfilled
 from collector.core.grid import BookGrid
 from collector.core.history import history_batch, history_detail
@@ -79,15 +77,11 @@ class Market:
         # only in the epoch that runs.
         self._unheard = {name for name in session.channels if not self._sequencers[name].position.recv_ns}
         self._new: set[str] = set()
-        self._flow = FlowPieces()
-        self._consumers: list[EpochConsumer] = []
-        for consumer in epoch_consumers(session, self._records.tell):
-            self.add_consumer(consumer)
+        self._computed = Computed(session, self._records, self._ledger)
         self._grid: BookGrid | None = None
         if session.book_grid_ms is not None:
             tell = self._records.tell
             self._grid = BookGrid(session.book_grid_ms, session.book_depth, start_ns, self._stale_after_ns, tell)
-        self._forecasts: Forecasts | None = None
         self._polls = Polls(self._records, self._ledger)
         self._set_due()
         self._records.event(start_ns, "session_started", detail=f"{session.exchange} {session.symbol}")
@@ -116,15 +110,12 @@ class Market:
 
     def add_consumer(self, consumer: EpochConsumer) -> None:
         """Lets `consumer` compute rows from each epoch, from the one that runs on."""
-        self._consumers.append(consumer)
-        self._records.watcher = self._flow.add
+        self._computed.add(consumer)
 
     def use_model(self, model: RowModel) -> None:
         """Lets `model` forecast at each row of its table. Call it before the first input, with a model of its own."""
-        self._forecasts = Forecasts(model, self._records.tell)
+        self._computed.use_model(model, self._grid)
         self._records.event(self._now_ns, "model", detail=f"{model.fingerprint}, on rows of {model.table}")
-        if self._grid is not None and model.table == "books":
-            self._grid.watcher = partial(self._forecast, "books")
 
     def watch_book(self, applied: Callable[[int], object] | None) -> None:
         """Lets `applied` know whenever messages have reached the book together: of the receipt (ns) of the oldest."""
@@ -159,7 +150,7 @@ class Market:
     @property
     def wants_history(self) -> set[int]:
         """Lengths (s) of the bars whose past features lack."""
-        return {length for one in self._consumers if isinstance(one, Listener) for length in one.wants_history}
+        return self._computed.wants_history
 
     def take_wanted_anchor(self) -> str | None:
         """The reason for a snapshot that is needed now, once; None when none is."""
@@ -246,7 +237,7 @@ class Market:
                 self._history(recv_ns, happened)
             case AvwapAnchor():
                 self._records.event(recv_ns, "avwap_anchor", detail=happened.mode)
-                self._let_hear(happened)
+                self._computed.hear(happened)
 
     def _refused(self, recv_ns: int, refused: Refused) -> None:
         stream, reason = refused.stream, refused.reason
@@ -261,8 +252,7 @@ class Market:
         batches = self._records.drain() + self._depth_rows.drain()
         if self._grid is not None:
             batches += self._grid.drain()
-        if self._forecasts is not None:
-            batches += self._forecasts.drain()
+        batches += self._computed.drain()
         if self._ledger.rows:
             rows = [msgspec.structs.astuple(row) for row in self._ledger.rows]
             batches.append(rows_batch("gaps", Gap.__struct_fields__, rows))
@@ -359,12 +349,10 @@ class Market:
         now = self._standing()
         self._depth_rows.add(ended, now)
         self._last_epoch = ended[-1]
-        if self._forecasts is not None and self._forecasts.table == "depth" and self.latest is not None:
-            for epoch in ended:
-                at_ns = epoch * SECOND_NS
-                self._forecast("depth", at_ns, now.valid(at_ns, self._stale_after_ns), self.latest.fields())
-        if self._consumers:
-            self._consume(ended, now)
+        self._computed.depth_rows(ended, now, self.latest)
+        if self._computed.needs_flow:
+            self._settle()
+            self._computed.consume(ended, now, self._event_ms(), self._unheard, self._new)
         self._ledger.touched.clear()
         self._new.clear()
 
@@ -373,12 +361,7 @@ class Market:
         if history.klines:
             self._records.add(history_batch(recv_ns, history))
         self._records.event(recv_ns, "history", stream="klines", detail=history_detail(history))
-        self._let_hear(history)
-
-    def _let_hear(self, happened: CollectorInput) -> None:
-        for consumer in self._consumers:
-            if isinstance(consumer, Listener):
-                consumer.hear(happened)
+        self._computed.hear(history)
 
     def _check_book(self, at_ns: int) -> None:
         """Lets go of a book that shows itself to be wrong, and asks for more where its best is not known."""
@@ -389,44 +372,6 @@ class Market:
             depth.wrong(at_ns, "crossed")
         elif book is not None and not book.known_to_its_best:
             depth.wanted = depth.wanted or "beyond known depth"
-
-    def _consume(self, epochs: range, now: Standing) -> None:
-        """Hands each of `epochs` to the consumers; all that came meanwhile belongs to the first."""
-        self._settle()
-        source = trades_stream(self.session.channels, self._unheard)
-        for epoch in epochs:
-            trades, quotes, mark, liquidations = self._flow.take(source)
-            in_gap = {*self._ledger.open_gaps, *self._unheard}
-            if epoch == epochs[0]:
-                in_gap |= {*self._ledger.touched.values(), *self._new}
-            flow = EpochFlow(
-                epoch,
-                now.book,
-                now.recv_ns,
-                now.valid(epoch * SECOND_NS, self._stale_after_ns),
-                self._event_ms(),
-                trades,
-                quotes,
-                mark,
-                liquidations,
-                frozenset(in_gap),
-                source,
-            )
-            for consumer in self._consumers:
-                for batch in consumer.take(flow):
-                    self._records.add(batch)
-                    if batch.table == "features" and self._forecasts is not None:
-                        fields = {name: column[0] for name, column in batch.columns.items()}  # type: ignore[index]
-                        self._forecast("features", epoch * SECOND_NS, flow.valid, fields)
-
-    def _forecast(self, table: str, at_ns: int, valid: bool, fields: dict[str, Any]) -> None:
-        """Shows a row to the model, if it reads that table. A gap of any stream may be in a row of features."""
-        if self._forecasts is None or self._forecasts.table != table:
-            return
-        in_gap = {*self._ledger.open_gaps, *self._ledger.touched.values()}
-        if table != "features":
-            in_gap &= {"depth"}
-        self._forecasts.take(at_ns, fields, sound=valid and not in_gap)
 
     def _event_ms(self) -> int | None:
         told = [self._depth.event_ms, *(one.position.event_ms for one in self._sequencers.values())]

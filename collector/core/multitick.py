@@ -18,11 +18,12 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 
 from collector.core.batch import Batch, Nested
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book
 from collector.core.decimals import Ints
 from collector.core.depth_rows import best_prices
 from collector.core.flow import EpochFlow
 from collector.core.records import rows_batch
+from collector.core.side import Side
 
 AskRounding = Literal["ceil", "floor"]
 

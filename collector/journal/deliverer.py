@@ -17,6 +17,7 @@ import tenacity
 from collector.core.batch import taken
 from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
+from collector.journal.limits import FULL_JITTER, DeliveryLimits
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
 from storage_backends.interface import Write
 
@@ -29,38 +30,13 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
-    from collector.journal.plans import Group, Plan
+    from collector.journal.plans import Plan
     from storage_backends.interface import Backend, Market
 
-
-def pauses_up_to(longest_s: float) -> tenacity.wait_random_exponential:
-    """The AWS builders' library calls it full jitter: anything from zero to a bound that doubles up to `longest_s`."""
-    return tenacity.wait_random_exponential(multiplier=1, max=longest_s)
-
-
-FULL_JITTER = pauses_up_to(60)
 
 _AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _ACKNOWLEDGE_AFTER_S = 5.0
 _BYTES_AT_ONCE = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryLimits:
-    """When a group is written: at so many rows or bytes, or when its oldest batch is so old.
-
-    A write covers at most `max_span_s` of receipt, so that a backlog is worked off in order of time over all markets.
-    """
-
-    flush_interval_s: float = 300.0
-    max_rows: int = 1_000_000
-    max_bytes: int = 16 << 20
-    max_span_s: float = 300.0
-
-    def ready(self, group: Group, now_ns: int) -> bool:
-        """Whether the group is to be written now."""
-        age_s = (now_ns - group.oldest_ns) / 1e9
-        return group.rows >= self.max_rows or group.bytes >= self.max_bytes or age_s >= self.flush_interval_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +57,8 @@ class _Attempt:
     plan: Plan
     failures: int = 0
     due_ns: int = 0
+    alone: bool = False
+    """Something that nobody foresaw came of a write of several; which of them it was shows when each goes by itself."""
 
 
 def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
@@ -232,7 +210,9 @@ class Deliverer:
             plan = attempt.plan
             rows, size = rows + plan.rows, size + plan.bytes
             full = rows > self._backend.rows_at_once or size > _BYTES_AT_ONCE
-            if group and (full or (plan.table == "gaps") != (group[-1].plan.table == "gaps")):
+            if group and (
+                full or attempt.alone or group[-1].alone or (plan.table == "gaps") != (group[-1].plan.table == "gaps")
+            ):
                 yield group
                 group, rows, size = [], plan.rows, plan.bytes
             group.append(attempt)
@@ -241,65 +221,91 @@ class Deliverer:
 
     def _write(self, attempts: list[_Attempt]) -> list[Plan]:
         """The plans that the backend has now. The others were refused or wait for their next turn."""
-        loaded = [(attempt, rows) for attempt in attempts if (rows := self._load(attempt)) is not None]
+        loaded = self._load(attempts)
         if not loaded:
             return []
         writes = [
             Write(attempt.plan.table, attempt.plan.market, rows, attempt.plan.writer, attempt.plan.content_hash)
             for attempt, rows in loaded
         ]
+        tried = [(attempt, write) for (attempt, _), write in zip(loaded, writes, strict=True)]
+        written, refused = self._try(tried)
+        if not refused:
+            return written
+        # Lost permissions are no fault of the rows, also where they come back between a write and a look at the
+        # backend: rows are refused if they were when it was well before, and is well still.
+        if self._well():
+            for attempt, write, _ in refused:
+                stored, refused_again = self._try([(attempt, write)])
+                written += stored
+                for _, _, error in refused_again:
+                    if self._well():
+                        self._refuse(attempt, error)
+                    else:
+                        self._postpone(attempt, error)
+        else:
+            self._postpone_all([(attempt, error) for attempt, _, error in refused])
+        return written
+
+    def _try(
+        self, tried: Sequence[tuple[_Attempt, Write]]
+    ) -> tuple[list[Plan], list[tuple[_Attempt, Write, PermanentBackendError]]]:
+        """The plans that the backend has now, and what it will never take, as it says; the others are dealt with."""
         outcomes: Sequence[Exception | None]
         try:
-            outcomes = self._backend.write_many(writes)
+            outcomes = self._backend.write_many([write for _, write in tried])
         except StorageFailed as error:
             self._note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
-            outcomes = [error] * len(loaded)
-        written = []
-        known: Exception | None = None
-        for (attempt, _), outcome in zip(loaded, outcomes, strict=True):
+            outcomes = [error] * len(tried)
+            for attempt, _ in tried:
+                attempt.alone = True
+        written, refused, failed = [], [], []
+        for (attempt, write), outcome in zip(tried, outcomes, strict=True):
             if outcome is None:
                 self._succeeded()
                 written.append(attempt.plan)
             elif isinstance(outcome, PartialWriteError):
                 self._refuse_partly(attempt, outcome)
             elif isinstance(outcome, PermanentBackendError):
-                self._refuse_if_alone(attempt, outcome)
+                refused.append((attempt, write, outcome))
             else:
-                # One request that failed is one failure, however many plans were in it.
-                self._postpone(attempt, outcome, counts=outcome is not known)
-                known = outcome
-        return written
+                failed.append((attempt, outcome))
+        self._postpone_all(failed)
+        return written, refused
 
-    def _load(self, attempt: _Attempt) -> pa.Table | None:
-        """The plan's rows; None when they turned out to be damaged or not of the table, and were refused."""
-        from collector.journal.arrow import to_arrow
-
+    def _well(self) -> bool:
+        """Whether the backend takes rows at all."""
         try:
-            return to_arrow(self._journal.load(attempt.plan))
-        except DamagedBatchError as error:
-            self._refuse(attempt, error, error.ids)
-        except ValueError as error:
-            self._refuse(attempt, error)
-        return None
+            self._backend.check()
+        except StorageFailed:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the backend is not well
+            return False
+        return True
+
+    def _load(self, attempts: Sequence[_Attempt]) -> list[tuple[_Attempt, pa.Table]]:
+        """The rows of each plan, but of those that turned out to be damaged or not of the table, and were refused."""
+        from collector.journal.loading import load
+
+        found = load(self._journal, [attempt.plan for attempt in attempts])
+        loaded = []
+        for attempt in attempts:
+            rows = found[attempt.plan.id]
+            if isinstance(rows, DamagedBatchError):
+                self._refuse(attempt, rows, rows.ids)
+            elif isinstance(rows, ValueError):
+                self._refuse(attempt, rows)
+            else:
+                loaded.append((attempt, rows))
+        return loaded
 
     def _readable(self, plan: Plan) -> list[Batch]:
         try:
             return list(self._journal.load(plan))
         except DamagedBatchError:
             return []
-
-    def _refuse_if_alone(self, attempt: _Attempt, error: PermanentBackendError) -> None:
-        """Refuses the rows only if the backend takes others: lost permissions are no fault of theirs."""
-        try:
-            self._backend.check()
-        except StorageFailed:
-            raise
-        except Exception:  # noqa: BLE001 - whatever it is, the backend is not well
-            self._postpone(attempt, error)
-        else:
-            self._refuse(attempt, error)
 
     def _refuse_partly(self, attempt: _Attempt, error: PartialWriteError) -> None:
         """Refuses the batches that hold rows which the backend will not have; the others are written once more."""
@@ -335,6 +341,13 @@ class Deliverer:
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
             self._on_refused(plan.market, lost)
+
+    def _postpone_all(self, failed: Sequence[tuple[_Attempt, Exception]]) -> None:
+        """One request that failed is one failure, however many plans were in it."""
+        known: Exception | None = None
+        for attempt, error in failed:
+            self._postpone(attempt, error, counts=error is not known)
+            known = error
 
     def _postpone(self, attempt: _Attempt, error: Exception, *, counts: bool = True) -> None:
         attempt.failures += 1

@@ -5,22 +5,22 @@ Every method may be called from any thread, except that only one thread plans, l
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 from array import array
 from typing import TYPE_CHECKING
 
+from collector.journal import dead_letters
 from collector.journal import format as file_format
 from collector.journal.codec import BadBody, decode, encode
 from collector.journal.database import Database
 from collector.journal.errors import JournalFailed, JournalFull, disk_full
 from collector.journal.lock import WriterLock
 from collector.journal.plans import Gathering, Group, Plan
+from collector.journal.recovery import recover
+from collector.journal.statements import add_series, delete_batches, delete_plans, set_acknowledged, set_meta
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
@@ -33,7 +33,6 @@ DEFAULT_MAX_BYTES = 6 << 30
 SMALL_TABLES = frozenset({"gaps", "events", "clock"})
 """Tables that say what is missing; they may use the reserve beyond the bound."""
 
-_DAMAGED = "do not hold what was committed"
 _PIECE = 4096  # batches deleted, or headers read, in one go
 
 
@@ -63,17 +62,17 @@ class Journal:
         self._lock = lock
         self.set_aside = file_format.ensure(path, clock.now_ns())
         self._db = Database(path, self.reserve_bytes)
-        self._bytes = 0
-        self._next_id = self._next_plan_id = 1
-        self._series: dict[tuple[str, Market], int] = {}
-        self._groups: dict[tuple[str, Market], Group] = {}
-        self._planned: set[tuple[str, Market]] = set()
-        ((self.collector_id,),) = self._db.read("SELECT value FROM meta WHERE key = 'collector_id'")
         try:
-            self._recover()
+            ((self.collector_id,),) = self._db.read("SELECT value FROM meta WHERE key = 'collector_id'")
+            found = recover(self._db, clock.now_ns(), max_bytes)
         except BaseException:
             self._db.close()
             raise
+        self._bytes = found.bytes
+        self._next_id, self._next_plan_id = found.last_id + 1, found.last_plan_id + 1
+        self._series = found.series
+        self._planned = found.planned
+        self._groups = {(group.table, group.market): group for group in found.groups}
 
     @classmethod
     def open(cls, path: Path, *, max_bytes: int = DEFAULT_MAX_BYTES, clock: Clock) -> Journal:
@@ -129,7 +128,7 @@ class Journal:
                 raise JournalFull(
                     f"the journal holds {self._bytes:,} of {self.max_bytes:,} bytes and has no room for {added:,} more"
                 )
-            new_series = _add_series(db, {key for key, *_ in entries if key not in self._series})
+            new_series = add_series(db, {key for key, *_ in entries if key not in self._series})
             series = self._series | new_series if new_series else self._series
             ids = range(self._next_id, self._next_id + len(entries))
             db.executemany(
@@ -242,7 +241,9 @@ class Journal:
             else:
                 yield batch
         if damaged:
-            raise DamagedBatchError(f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {_DAMAGED}", damaged)
+            raise DamagedBatchError(
+                f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {dead_letters.DAMAGED}", damaged
+            )
 
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
@@ -260,10 +261,10 @@ class Journal:
             with self._db.transaction("forgetting delivered rows", sum(plan.bytes for plan in plans) // 8) as db:
                 freed = 0
                 if start == 0:
-                    freed = sum(plan.bytes for plan in plans if _set_acknowledged(db, plan))
-                _delete_batches(db, ids[start : start + _PIECE])
+                    freed = sum(plan.bytes for plan in plans if set_acknowledged(db, plan))
+                delete_batches(db, ids[start : start + _PIECE])
                 if start + _PIECE >= len(ids):
-                    _delete_plans(db, plans)
+                    delete_plans(db, plans)
                 db.execute("COMMIT")
                 self._bytes -= freed
         self._planned -= {(plan.table, plan.market) for plan in plans}
@@ -280,15 +281,9 @@ class Journal:
         refused = [id_ for id_ in plan.ids if ids is None or id_ in ids]
         now_ns = self._clock.now_ns()
         with self._db.transaction("keeping refused rows", plan.bytes) as db:
-            db.executemany(
-                "INSERT INTO dead_letter"
-                " SELECT batch.id, table_name, exchange, symbol, rows, bytes, created_ns, ?, ?, coalesce(body, x'')"
-                " FROM batch JOIN series ON series.id = batch.series LEFT JOIN body ON body.id = batch.id"
-                " WHERE batch.id = ?",
-                [(now_ns, reason, id_) for id_ in refused],
-            )
-            _delete_batches(db, refused)
-            _delete_plans(db, [plan])
+            dead_letters.bury(db, refused, now_ns, reason)
+            delete_batches(db, refused)
+            delete_plans(db, [plan])
             kept: list[tuple[int, int, int, int, int]] = [
                 db.execute("SELECT rows, bytes, created_ns, id, id FROM batch WHERE id = ?", (id_,)).fetchone()
                 for id_ in sorted(set(plan.ids).difference(refused))
@@ -308,15 +303,7 @@ class Journal:
         Raises:
             JournalFailed: the disk or the file failed.
         """
-        for id_, table, exchange, symbol, created_ns, reason in self._db.read(
-            "SELECT id, table_name, exchange, symbol, created_ns, reason FROM dead_letter ORDER BY id"
-        ):
-            ((body,),) = self._db.read("SELECT body FROM dead_letter WHERE id = ?", (id_,))
-            batch = None
-            if _DAMAGED not in reason:
-                with contextlib.suppress(BadBody):
-                    batch = decode(table, body)
-            yield id_, table, Market(exchange, symbol), created_ns, batch
+        yield from dead_letters.letters(self._db)
 
     def requeue(self) -> int:
         """Lets the dead letters wait for the backend again, behind all else; returns how many rows.
@@ -331,11 +318,11 @@ class Journal:
         for id_, table, market, _, batch in self.dead_letters():
             if batch is None:
                 continue
-            ((body,),) = self._db.read("SELECT body FROM dead_letter WHERE id = ?", (id_,))
+            body = dead_letters.body_of(self._db, id_)
             now_ns = self._clock.now_ns()
             with self._db.transaction("requeueing dead letters", len(body)) as db:
                 key, new_id = (table, market), self._next_id
-                series = self._series | _add_series(db, {key} - self._series.keys())
+                series = self._series | add_series(db, {key} - self._series.keys())
                 header = (new_id, series[key], batch.rows, len(body), now_ns, hashlib.sha256(body).digest())
                 db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)", header)
                 db.execute("INSERT INTO body VALUES (?, ?)", (new_id, body))
@@ -354,11 +341,7 @@ class Journal:
             JournalFailed: the disk or the file failed.
         """
         with self._db.transaction("dropping dead letters") as db:
-            freed = 0
-            for id_ in ids:
-                (size,) = db.execute("SELECT bytes FROM dead_letter WHERE id = ?", (id_,)).fetchone()
-                freed += size
-                db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+            freed = dead_letters.forget(db, ids)
             db.execute("COMMIT")
             self._bytes -= freed
 
@@ -370,7 +353,7 @@ class Journal:
             JournalFailed: the disk or the file failed.
         """
         with self._db.transaction("noting an error") as db:
-            _set_meta(db, last_error=text, last_error_ns=self._clock.now_ns())
+            set_meta(db, last_error=text, last_error_ns=self._clock.now_ns())
             db.execute("COMMIT")
 
     def maintain(self) -> None:
@@ -397,69 +380,9 @@ class Journal:
                 return
             first_id = rows[-1][1] + 1
 
-    def _recover(self) -> None:
-        """Finishes what a crash cut off and counts what waits."""
-        now_ns = self._clock.now_ns()
-        with self._db.transaction("recovering") as db:
-            acknowledged = db.execute("SELECT id, ids FROM plan WHERE acknowledged = 1").fetchall()
-            _delete_batches(db, [id_ for _, ids in acknowledged for id_ in array("q", ids)])
-            db.execute("DELETE FROM plan WHERE acknowledged = 1")
-            # The wall clock was set back between two runs. Times must not fall as ids grow: `_headers` relies on it.
-            db.execute("UPDATE batch SET created_ns = ? WHERE created_ns > ?", (now_ns, now_ns))
-            _set_meta(db, max_bytes=self.max_bytes)
-            db.execute("COMMIT")
-        keys = {
-            id_: (table, Market(exchange, symbol))
-            for id_, table, exchange, symbol in self._db.read("SELECT id, table_name, exchange, symbol FROM series")
-        }
-        self._series = {key: id_ for id_, key in keys.items()}
-        plans = self._db.read("SELECT series, ids FROM plan")
-        self._planned = {keys[series] for series, _ in plans}
-        planned = [id_ for _, ids in plans for id_ in array("q", ids)]
-        ((self._bytes, last),) = self._db.read("SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM batch")
-        ((dead_bytes, last_dead),) = self._db.read(
-            "SELECT coalesce(sum(bytes), 0), coalesce(max(id), 0) FROM dead_letter"
-        )
-        ((last_plan,),) = self._db.read("SELECT coalesce(max(id), 0) FROM plan")
-        self._bytes += dead_bytes
-        self._next_id = max(last, last_dead) + 1
-        self._next_plan_id = last_plan + 1
-        for series, *counts in self._db.read(
-            "SELECT series, sum(rows), sum(bytes), min(created_ns), min(id), max(id) FROM batch"
-            " WHERE id NOT IN (SELECT value FROM json_each(?)) GROUP BY series",
-            (json.dumps(planned),),
-        ):
-            self._count(Group(*keys[series], *counts))
-
     def _count(self, new: Group) -> None:
         """Adds batches that came after what the group has."""
         old = self._groups.get((new.table, new.market), new)
         if old is not new:
             new = old._replace(rows=old.rows + new.rows, bytes=old.bytes + new.bytes, last_id=new.last_id)
         self._groups[new.table, new.market] = new
-
-
-def _add_series(db: sqlite3.Connection, keys: Collection[tuple[str, Market]]) -> dict[tuple[str, Market], int]:
-    insert = "INSERT INTO series (table_name, exchange, symbol) VALUES (?, ?, ?) RETURNING id"
-    return {(table, market): db.execute(insert, (table, *market)).fetchone()[0] for table, market in sorted(keys)}
-
-
-def _set_acknowledged(db: sqlite3.Connection, plan: Plan) -> bool:
-    """Whether it was not so before."""
-    statement = "UPDATE plan SET acknowledged = 1 WHERE id = ? AND acknowledged = 0"
-    return db.execute(statement, (plan.id,)).rowcount == 1
-
-
-def _delete_batches(db: sqlite3.Connection, ids: Sequence[int]) -> None:
-    values = [(id_,) for id_ in ids]
-    db.executemany("DELETE FROM batch WHERE id = ?", values)
-    db.executemany("DELETE FROM body WHERE id = ?", values)
-
-
-def _delete_plans(db: sqlite3.Connection, plans: Sequence[Plan]) -> None:
-    db.executemany("DELETE FROM plan WHERE id = ?", [(plan.id,) for plan in plans])
-
-
-def _set_meta(db: sqlite3.Connection, **values: str | int) -> None:
-    statement = "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-    db.executemany(statement, list(values.items()))

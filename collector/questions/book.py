@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from collector.audit.instant import KnownBook
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR
+from collector.core.side import Side
 
 
 def ladder(known: KnownBook, depth: int) -> dict[str, Any]:

@@ -192,5 +192,6 @@ def _missing(count: int, offsets: NDArray[np.int32], partial: dict[int, list[byt
 
 def _dtype(kind: pa.ListType) -> np.dtype[Any]:
     """Of a list's values, in the byte order of the format."""
-    dtype: np.dtype[Any] = np.dtype(kind.value_type.to_pandas_dtype())
+    # Arrow's own `to_pandas_dtype` wants pandas, which is not in the image.
+    dtype: np.dtype[Any] = pa.array([], kind.value_type).to_numpy().dtype
     return dtype.newbyteorder("<")

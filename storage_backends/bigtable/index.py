@@ -8,16 +8,14 @@ written, by whom, how often and in which order, the cell ends up with the smalle
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import numpy as np
-import pyarrow.compute as pc
 
 from storage_backends.bigtable.client import Cell, Client, Entry
 from storage_backends.bigtable.keys import DATA_TABLE, INDEX_FAMILY, index_key, index_range, latest, parse
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from collections.abc import Sequence
 
     from storage_backends.interface import Market
     from storage_backends.layout import TimeRange
@@ -46,10 +44,15 @@ class Index:
         self._client = client
         self._told: dict[tuple[str, Market, int], int] = {}
 
-    def missing(self, table: Table, market: Market, rows: pa.Table) -> list[tuple[Slice, Entry]]:
-        """What must be written so that scans find `rows`, which are not empty and have storable times."""
+    def missing(
+        self, table: Table, market: Market, times: Sequence[int], leads: Sequence[Any]
+    ) -> list[tuple[Slice, Entry]]:
+        """What must be written so that scans find rows with these `times`, which are storable.
+
+        `leads` are the values of the first column of their keys.
+        """
         found = []
-        for start_s, lead in _slices(table, rows):
+        for start_s, lead in _slices(table, times, leads):
             told = self._told.get((table.name, market, start_s))
             stamp = _stamp(lead)
             if told is None or stamp > told:
@@ -81,17 +84,15 @@ class Index:
         return found[::-1]
 
 
-def _slices(table: Table, rows: pa.Table) -> list[tuple[int, int]]:
-    """(start, smallest key) of each slice that has rows; 0 for a key that tells nothing."""
-    times = rows.column(table.time).to_numpy()
+def _slices(table: Table, times: Sequence[int], leads: Sequence[Any]) -> list[tuple[int, int]]:
+    """(start, smallest key) of each slice that has rows, the oldest first; 0 for a key that tells nothing."""
     units = SLICE_S * 1_000_000_000 // table.ns_per_unit
     counted = table.span == table.key[0] != table.time
-    numbers = times // units
-    if numbers.min() == numbers.max():
-        lead = pc.min(rows.column(table.key[0])).as_py() if counted else 0
-        return [(int(numbers[0]) * SLICE_S, lead)]
-    leads: Any = rows.column(table.key[0]).to_numpy() if counted else np.zeros(len(times), np.int64)
-    return [(int(number) * SLICE_S, int(leads[numbers == number].min())) for number in np.unique(numbers)]
+    smallest: dict[int, int] = {}
+    for time, lead in zip(times, leads if counted else repeat(0, len(times)), strict=True):
+        number = time // units
+        smallest[number] = min(lead, smallest.get(number, lead))
+    return [(number * SLICE_S, smallest[number]) for number in sorted(smallest)]
 
 
 def _stamp(lead: int | None) -> int:

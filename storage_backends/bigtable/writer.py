@@ -22,7 +22,7 @@ from storage_backends.part import validate
 from storage_backends.schema import known
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from storage_backends.interface import Market, Write
     from storage_backends.schema import Table
@@ -46,6 +46,15 @@ class _Job(NamedTuple):
     refused: dict[tuple[Any, ...], str]
 
 
+class _Prepared(NamedTuple):
+    """What to send for a write. `times` and `leads` (the first column of the key) are those of `entries`."""
+
+    job: _Job
+    entries: list[Entry]
+    times: list[int]
+    leads: list[Any]
+
+
 class Writer:
     """Writes through one client; used by one thread at a time."""
 
@@ -61,20 +70,19 @@ class Writer:
         sources: list[tuple[int, int | None]] = []  # write and row of each entry; None: it is of the index
         old_entries: list[Entry] = []
         old_sources: list[tuple[int, int | None]] = []
-        for number, write in enumerate(writes):
-            try:
-                job, made = self._prepare(write)
-            except PermanentBackendError as error:
-                outcomes[number] = error
+        for number, prepared in _prepare(writes):
+            if isinstance(prepared, PermanentBackendError):
+                outcomes[number] = prepared
                 continue
+            job, made, times, leads = prepared
             jobs[number] = job
-            if not job.rows.num_rows:
+            if not made:
                 continue
-            slices = self._index.missing(job.table, write.market, job.rows)
+            slices = self._index.missing(job.table, job.market, times, leads)
             job.slices.extend(each for each, _ in slices)
             entries += [entry for _, entry in slices] + made
             sources += [(number, None)] * len(slices) + [(number, row) for row in range(len(made))]
-            old = legacy.entries(job.table, write.market, job.rows)
+            old = legacy.entries(job.table, job.market, job.rows)
             old_entries += [entry for _, entry in old]
             old_sources += [(number, row) for row, _ in old]
         self._note(jobs, outcomes, sources, self._client.write(DATA_TABLE, entries))
@@ -85,35 +93,6 @@ class Writer:
                 if job.refused:
                     outcomes[number] = _partly(job)
         return outcomes
-
-    def _prepare(self, write: Write) -> tuple[_Job, list[Entry]]:
-        table = known(write.table)
-        validate(table, write.rows)
-        rows = write.rows
-        keys_of_rows = [values_of(rows.column(name)) for name in table.key]
-        times = rows.column(table.time).to_pylist()
-        keys = row_keys(table, write.market, keys_of_rows, times)
-        try:
-            payloads = encode(table, rows)
-        except (TypeError, ValueError, OverflowError) as error:
-            # No other write of the request should have to wait for these rows.
-            raise PermanentBackendError(f"rows of table {table.name} cannot be packed: {error}") from error
-        refused: dict[tuple[Any, ...], str] = {}
-        entries = []
-        kept = []
-        factor = table.ns_per_unit
-        for at, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
-            if key is None or len(payload) > ROW_BYTES:
-                why = "is too long for a row key, or its time lies before 1970 or after 2286"
-                if key is not None:
-                    why = f"takes {len(payload):,} bytes, {ROW_BYTES:,} are possible"
-                refused[tuple(values[at] for values in keys_of_rows)] = why
-                continue
-            kept.append(at)
-            entries.append(Entry(key, _cells(payload, times[at] * factor // 1_000_000)))
-        if refused:
-            rows = rows.take(pa.array(kept, pa.int64()))
-        return _Job(table, write.market, rows, [], refused), entries
 
     @staticmethod
     def _note(
@@ -137,6 +116,81 @@ class Writer:
             job = jobs[number]
             key = tuple(job.rows.column(name)[row].as_py() for name in job.table.key)
             job.refused.setdefault(key, f"was refused: {why}")
+
+
+def _prepare(writes: Sequence[Write]) -> Iterator[tuple[int, _Prepared | PermanentBackendError]]:
+    """Each write by its number, ready to be sent, or why it never can be; those of one table are packed together."""
+    by_table: dict[str, list[int]] = {}
+    for number, write in enumerate(writes):
+        by_table.setdefault(write.table, []).append(number)
+    for numbers in by_table.values():
+        try:
+            yield from zip(numbers, _pack([writes[number] for number in numbers]), strict=True)
+        except PermanentBackendError as error:
+            if len(numbers) == 1:
+                yield numbers[0], error
+                continue
+            # No other write should have to suffer for the one that is at fault.
+            for number in numbers:
+                try:
+                    yield number, _pack([writes[number]])[0]
+                except PermanentBackendError as own:
+                    yield number, own
+
+
+def _pack(writes: Sequence[Write]) -> list[_Prepared]:
+    """Writes of one table: dozens of small ones cost little more than one.
+
+    Raises:
+        PermanentBackendError: one of them cannot be stored.
+    """
+    table = known(writes[0].table)
+    if len(writes) == 1:
+        rows = writes[0].rows
+    else:
+        try:
+            rows = pa.concat_tables([write.rows for write in writes])
+        except pa.ArrowInvalid as error:
+            raise PermanentBackendError(f"rows do not fit table {table.name}: {error}") from error
+    validate(table, rows)
+    keys_of_rows = [values_of(rows.column(name)) for name in table.key]
+    times = rows.column(table.time).to_pylist()
+    try:
+        payloads = encode(table, rows)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise PermanentBackendError(f"rows of table {table.name} cannot be packed: {error}") from error
+    prepared = []
+    start = 0
+    for write in writes:
+        part = slice(start, start + write.rows.num_rows)
+        prepared.append(_entries(table, write, [values[part] for values in keys_of_rows], times[part], payloads[part]))
+        start = part.stop
+    return prepared
+
+
+def _entries(
+    table: Table, write: Write, keys_of_rows: list[list[Any]], times: list[int], payloads: list[bytes]
+) -> _Prepared:
+    """What to set for the rows of a write: key columns, time and packed bytes of each."""
+    keys = row_keys(table, write.market, keys_of_rows, times)
+    refused: dict[tuple[Any, ...], str] = {}
+    entries = []
+    kept = []
+    factor = table.ns_per_unit
+    for at, (key, payload) in enumerate(zip(keys, payloads, strict=True)):
+        if key is None or len(payload) > ROW_BYTES:
+            why = "is too long for a row key, or its time lies before 1970 or after 2286"
+            if key is not None:
+                why = f"takes {len(payload):,} bytes, {ROW_BYTES:,} are possible"
+            refused[tuple(values[at] for values in keys_of_rows)] = why
+            continue
+        kept.append(at)
+        entries.append(Entry(key, _cells(payload, times[at] * factor // 1_000_000)))
+    rows, leads = write.rows, keys_of_rows[0]
+    if refused:
+        rows = rows.take(pa.array(kept, pa.int64()))
+        times, leads = [times[at] for at in kept], [leads[at] for at in kept]
+    return _Prepared(_Job(table, write.market, rows, [], refused), entries, times, leads)
 
 
 def _cells(payload: bytes, timestamp_ms: int) -> list[Cell]:

@@ -6,8 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book, Change, Side, compare
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Change, compare
 from collector.core.decimals import Ints
+from collector.core.side import Side
 
 PRICES = st.integers(1, 30)
 QUANTITIES = st.integers(0, 3)
@@ -37,33 +38,11 @@ def book(
     return Book(side(bids), side(asks), floor, ceiling, last_id, 0, 0)
 
 
-def apply_to(model: dict[int, int], levels: list[tuple[int, int]]) -> None:
-    for price, quantity in levels:
-        model[price] = quantity
-        if not quantity:
-            del model[price]
-
-
-@given(KNOWN, st.lists(LEVELS, max_size=5))
-def test_merging_is_what_a_dictionary_does(start: dict[int, int], batches: list[list[tuple[int, int]]]) -> None:
-    merged, at_once = side(start), side(start)
-    model = dict(start)
-    for batch in batches:
-        apply_to(model, batch)
-        merged = merged.merge(ints(p for p, _ in batch), ints(q for _, q in batch))
-        assert levels_of(merged) == model
-        assert np.all(np.diff(merged.price) > 0)
-    everything = [level for batch in batches for level in batch]
-    at_once = at_once.merge(ints(p for p, _ in everything), ints(q for _, q in everything))
-    assert levels_of(at_once) == model
-
-
 def test_an_older_book_stays_as_it_was() -> None:
     before = book({10: 1}, {12: 1})
     after = before.apply(change([(10, 0), (9, 2)], [(12, 5)]), 7)
     assert (levels_of(before.bids), levels_of(before.asks), before.last_id) == ({10: 1}, {12: 1}, 1)
     assert (levels_of(after.bids), levels_of(after.asks), after.last_id) == ({9: 2}, {12: 5}, 7)
-    assert EMPTY.price.size == 0
 
 
 @given(KNOWN, KNOWN)

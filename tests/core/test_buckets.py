@@ -9,8 +9,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Change, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Change
 from collector.core.buckets import Buckets, Grid, Reference, ask_buckets, bid_buckets
+from collector.core.side import Side
 
 GRID = Grid(0.00002, 40, "best")
 

@@ -163,4 +163,4 @@ def test_a_market_without_consumers_keeps_nothing() -> None:
     for number in range(50):
         hand(market, Input(START_NS + number + 1, text(exchange.trade(START_NS))))
         market.drain()
-    assert market._flow._batches == []
+    assert market._computed._flow._batches == []

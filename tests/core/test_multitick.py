@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book
 from collector.core.flow import NOTHING, EpochFlow, Liquidations, Quotes, Trades
 from collector.core.multitick import MultiTick, ask_ladder, bid_ladder, default_ticks, wide
+from collector.core.side import Side
 from tests.core.script import tables
 
 Levels = dict[int, int]

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.clock import SystemClock
-from collector.journal.deliverer import Deliverer, DeliveryLimits
+from collector.journal.deliverer import Deliverer
 from collector.journal.journal import Journal
+from collector.journal.limits import DeliveryLimits
 from storage_backends.local import LocalBackend
 from tests.journal.rows import BTC, ETH, numbered
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collector.core.batch import Batch, Column, Fixed, Nested
-from collector.journal.arrow import to_arrow
+from collector.journal.arrow import to_arrow, to_arrow_each
 from collector.journal.codec import decode, encode
 from storage_backends.schema import TABLES
 
@@ -93,6 +93,18 @@ def test_every_table_and_kind_of_column(batches: list[Batch]) -> None:
         ]
         assert table[field.name].to_pylist() == expected
     table.validate(full=True)
+
+
+@settings(deadline=None)
+@given(tables(), st.data())
+def test_groups_that_are_converted_together_are_as_each_by_itself(batches: list[Batch], data: st.DataObject) -> None:
+    sizes = data.draw(st.permutations(range(1, len(batches) + 1)))
+    groups = [batches[:size] for size in sizes]
+    for group, table in zip(groups, to_arrow_each(groups), strict=True):
+        alone = to_arrow(group)
+        assert table.schema.equals(alone.schema, check_metadata=True)
+        assert table.to_pylist() == alone.to_pylist()
+        table.validate(full=True)
 
 
 def ticker(**changes: Column | None) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,10 @@ import pytest
 
 from collector.core.batch import Batch
 from collector.journal.codec import encode
-from collector.journal.deliverer import Deliverer, DeliveryLimits
+from collector.journal.deliverer import Deliverer
 from collector.journal.errors import DiskFull
 from collector.journal.journal import Journal
+from collector.journal.limits import DeliveryLimits
 from storage_backends.errors import (
     PartialWriteError,
     PermanentBackendError,
@@ -25,6 +27,7 @@ from tests.journal.rows import BTC, ETH, START_NS, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pyarrow as pa
 
@@ -248,6 +251,41 @@ def test_lost_permissions_are_not_the_rows_fault(bench: Bench) -> None:
     assert bench.backend.ids(BTC) + bench.backend.ids(ETH) == [1, 2]
 
 
+def test_permissions_that_come_back_while_rows_are_judged(bench: Bench) -> None:
+    def check() -> None:
+        bench.backend.trouble = lambda market, ids: None
+
+    bench.backend.trouble = always(PermanentBackendError("no permission"))
+    bench.backend.check = check  # type: ignore[method-assign]
+    bench.journal.commit([(BTC, numbered(1)), (ETH, numbered(2))], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 2
+    assert bench.backend.ids(BTC) + bench.backend.ids(ETH) == [1, 2]
+    assert bench.deliverer.counts.refused_rows == 0
+    assert bench.events == []
+
+
+@pytest.mark.parametrize("lost_at", [1, 2])
+def test_permissions_that_are_lost_while_rows_are_judged(bench: Bench, lost_at: int) -> None:
+    looks = 0
+
+    def check() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == lost_at:
+            raise PermanentBackendError("no permission")
+
+    bench.backend.trouble = always(PermanentBackendError("no permission"))
+    bench.backend.check = check  # type: ignore[method-assign]
+    bench.journal.commit([(BTC, numbered(1))], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 0
+    assert bench.deliverer.counts.refused_rows == 0
+    bench.backend.trouble = lambda market, ids: None
+    bench.run_for(10)
+    assert bench.backend.ids(BTC) == [1]
+
+
 def test_a_failed_device_stops_everything(bench: Bench) -> None:
     bench.journal.commit([(BTC, numbered(1))], {})
     bench.clock.advance(300)
@@ -407,6 +445,31 @@ def test_a_backend_that_joins_writes_gets_them_together(bench: Bench, monkeypatc
     bench.clock.advance(300)
     assert bench.deliverer.step() == 5
     assert calls == [["M0 4", "M1 4"], ["M2 4", "M3 4"], ["M4 4"]]
+
+
+def test_what_nobody_foresaw_holds_up_only_the_write_that_it_is_of(bench: Bench) -> None:
+    bench.backend.rows_at_once = 1000
+    markets = [Market("binance", f"M{number}") for number in range(20)]
+    bench.backend.trouble = only(markets[7], ModuleNotFoundError("No module named 'pandas'"))
+    bench.journal.commit([(market, numbered(1)) for market in markets], {})
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 0, "one request, and nobody knows what of it was stored"
+    bench.run_for(10)
+    assert [plan.market for plan in bench.journal.open_plans()] == [markets[7]]
+    assert bench.deliverer.counts.refused_rows == 0
+    assert "pandas" in str(bench.deliverer.counts.last_error)
+
+
+def test_damage_in_one_of_many_writes_that_are_loaded_together(bench: Bench, path: Path) -> None:
+    bench.backend.rows_at_once = 1000
+    markets = [Market("binance", f"M{number}") for number in range(5)]
+    bench.journal.commit([(market, numbered(number, 3)) for number, market in enumerate(markets)], {})
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE body SET body = x'00' WHERE id = 3")
+    bench.clock.advance(300)
+    assert bench.deliverer.step() == 5
+    assert [bench.backend.ids(market) for market in markets] == [[0, 1, 2], [1, 2, 3], [], [3, 4, 5], [4, 5, 6]]
+    assert [letter[2] for letter in bench.journal.dead_letters()] == [markets[2]]
 
 
 def test_a_request_that_fails_is_one_failure_however_many_writes_were_in_it(bench: Bench) -> None:

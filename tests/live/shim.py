@@ -120,9 +120,25 @@ def refused_trades() -> None:
     LocalBackend._write = refusing  # type: ignore[method-assign]
 
 
+def impatient() -> None:
+    """A backend that is away is bad news after a second, not after a minute."""
+    from collector.core import quality
+
+    quality.BACKEND_AWAY_S = 1.0  # type: ignore[misc]
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     fault.__name__: fault
-    for fault in (stalled_sink, stalled_backend, blocked_loop, stepped_clock, lossy_market, refused_trades, soak)
+    for fault in (
+        stalled_sink,
+        stalled_backend,
+        blocked_loop,
+        stepped_clock,
+        lossy_market,
+        refused_trades,
+        soak,
+        impatient,
+    )
 }
 
 if __name__ == "__main__":

@@ -32,12 +32,13 @@ class Top(Signal):
     def update(self, flow: EpochFlow) -> None:
         book = flow.book
         assert book is not None
-        if not len(book.bids.price) or not len(book.asks.price):
+        bids, asks = book.bids.near(1), book.asks.near(1)
+        if not len(bids.price) or not len(asks.price):
             self.start()
             return
         self.book = book
-        bid, ask = int(book.bids.price[-1]), int(book.asks.price[0])
-        bid_quantity, ask_quantity = int(book.bids.quantity[-1]), int(book.asks.quantity[0])
+        bid, ask = int(bids.price[-1]), int(asks.price[0])
+        bid_quantity, ask_quantity = int(bids.quantity[-1]), int(asks.quantity[0])
         self.bid, self.ask, self.bid_quantity, self.ask_quantity = bid, ask, bid_quantity, ask_quantity
         unit = float(10**book.price_places)
         self.mid = (bid / unit + ask / unit) / 2  # as table `depth` has it
@@ -67,7 +68,7 @@ def best_levels(book: Book, levels: int) -> tuple[Any, Any, Any, Any] | None:
 
     A side that is known to its end may have fewer than `levels`, but not none.
     """
-    bids, asks = book.bids, book.asks
+    bids, asks = book.bids.near(levels), book.asks.near(levels)
     bid_price, ask_price = bids.price[: -levels - 1 : -1], asks.price[:levels]
     if not len(bid_price) or not len(ask_price):
         return None
@@ -94,7 +95,8 @@ class Tick(Signal):
     def find(self) -> int:
         """In integer units of the book; computed only when somebody asks."""
         if not self.units and self._book is not None:
-            near = np.concatenate((self._book.bids.price[-50:], self._book.asks.price[:50]))
+            bids, asks = self._book.bids.near(50), self._book.asks.near(50)
+            near = np.concatenate((bids.price[-50:], asks.price[:50]))
             self.units = int(np.gcd.reduce(near)) if len(near) else 0
         return self.units
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 import numpy as np
 
-from collector.core.book import EMPTY, WHOLE_CEILING, WHOLE_FLOOR, Book, Side
+from collector.core.book import WHOLE_CEILING, WHOLE_FLOOR, Book
 from collector.core.decimals import BadNumber, Decimals, units_of
 from collector.core.depth import Depth
 from collector.core.gaps import GapLedger
@@ -29,6 +29,7 @@ from collector.core.inputs import (
 )
 from collector.core.market import Market
 from collector.core.records import Records
+from collector.core.side import EMPTY, Side
 from collector.core.venues.trades import STREAM, UncountedSequencer, VenueTape, VenueTrade
 from collector.core.venues.window import windowed
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from collector.core.book import Book, Side
+from collector.core.book import Book
 from collector.core.features.catalog import REGISTRY
 from collector.core.features.engine import FeatureEngine
 from collector.core.features.registry import choose
 from collector.core.flow import EpochFlow, Liquidations, Mark, Quotes, Trades
+from collector.core.side import Side
 
 NS = 1_000_000_000
 BASE = 1_790_000_000 // 14_400 * 14_400

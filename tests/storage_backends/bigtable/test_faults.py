@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from collector.clock import ManualClock, SystemClock
-from collector.journal.deliverer import Deliverer, DeliveryLimits
+from collector.journal.deliverer import Deliverer
 from collector.journal.journal import Journal
+from collector.journal.limits import DeliveryLimits
 from storage_backends.bigtable import client, writer
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.client import Client

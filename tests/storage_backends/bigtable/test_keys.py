@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -103,8 +102,7 @@ def test_only_what_is_new_to_the_index_is_written() -> None:
     index = Index(Client(BigtableOptions("p", "i", "127.0.0.1:1")))
 
     def missing(ids: list[int], seconds: int) -> list[Slice]:
-        made = pa.table({"agg_trade_id": ids, "timestamp": [seconds * 1000] * len(ids)})
-        return [one for one, _ in index.missing(TABLES["trades"], MARKET, made)]
+        return [one for one, _ in index.missing(TABLES["trades"], MARKET, [seconds * 1000] * len(ids), ids)]
 
     assert missing([5000, 6000], 10) == [Slice(0, 5000)]
     assert missing([5000, 6000], 10) == [Slice(0, 5000)], "not told, only asked"
