@@ -17,7 +17,7 @@ usage() {
 ./run.sh local [OPTIONS]   the collector in .venv; the options of `collector run`, or any other command
 ./run.sh lock [--check]    make the locks of requirements anew from pyproject.toml; or only say whether they are right
 ./run.sh audit [FILE]      known faults of what is locked, and a list of it all (SBOM, CycloneDX) into FILE
-./run.sh infra-check       Terraform, cloud scripts and images against local stand-ins; minutes
+./run.sh infra-check       Terraform and cloud scripts against local stand-ins; ten minutes or more
 
 ./run.sh [OPTIONS]         the collector in a container that starts again by itself; the options of `collector run`
 ./run.sh status            is it running, is it healthy, what does it use
@@ -97,7 +97,8 @@ soak)
 infra-check)
     setup
     shift
-    exec "$python" -m pytest tests/infra -m 'infra or not infra' -o faulthandler_timeout=0 "$@"
+    # A file's tests share a server or a tool that is fetched; the files do not.
+    exec "$python" -m pytest tests/infra -m 'infra or not infra' -n 3 --dist loadfile -o faulthandler_timeout=0 "$@"
     ;;
 audit)
     setup

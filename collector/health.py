@@ -45,9 +45,15 @@ def problem(folder: str | os.PathLike[str], max_age_s: float = MAX_AGE_S) -> str
     return f"the last heartbeat at {path} is {age_s:,.0f} s old, more than {max_age_s:g}"
 
 
+def dry_run_folder() -> str:
+    """Where a dry run has its heartbeat: in this user's own folder for what is temporary, since it stores nothing."""
+    return os.path.join(os.environ.get("TMPDIR") or "/tmp", f"collector-dry-run-{os.getuid()}")  # noqa: PTH118, S108
+
+
 def main() -> int:
-    """Exit code for a container's health check; the folder comes from COLLECTOR_DATA_DIR."""
-    wrong = problem(os.environ.get("COLLECTOR_DATA_DIR", "data"))
+    """Exit code for a container's health check; COLLECTOR_DRY_RUN and COLLECTOR_DATA_DIR say where to look."""
+    dry_run = os.environ.get("COLLECTOR_DRY_RUN", "").strip().lower() in {"1", "true", "t", "yes", "y", "on"}
+    wrong = problem(dry_run_folder() if dry_run else os.environ.get("COLLECTOR_DATA_DIR", "data"))
     if wrong is not None:
         sys.stderr.write(f"{wrong}\n")
     return int(wrong is not None)

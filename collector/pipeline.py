@@ -70,6 +70,7 @@ class Pipeline:
         self._console = Console(say)
         self._observers = Observers(settings, clock, self.venues, consumers)
         self._coverage = CoverageLog(self.venues)
+        self._heartbeat_folder = Path(health.dry_run_folder()) if settings.dry_run else settings.data_dir
         self._hot = HotWriter(settings.data_dir) if settings.hot and not settings.dry_run else None
         self._hot_stop = threading.Event()
         self._heating: asyncio.Future[None] | None = None
@@ -117,6 +118,8 @@ class Pipeline:
     def _open(self) -> dict[Market, Resume]:
         """Opens journal and backend; gives what each market remembers."""
         if self._settings.dry_run:
+            with contextlib.suppress(OSError):
+                self._heartbeat_folder.mkdir(mode=0o700, exist_ok=True)
             return {}
         self._committer.begin()
         refused, damaged = self._committer.refused_by_backend, self._committer.damaged
@@ -256,10 +259,9 @@ class Pipeline:
         return None if self._delivery is None else self._delivery.deliverer
 
     def _beat(self) -> None:
-        if not self._settings.dry_run:
-            # A full disk is told of by the journal; where the file cannot be touched, its age tells.
-            with contextlib.suppress(OSError):
-                health.beat(self._settings.data_dir)
+        # A full disk is told of by the journal; where the file cannot be touched, its age tells.
+        with contextlib.suppress(OSError):
+            health.beat(self._heartbeat_folder)
 
     def _open_captures(self) -> set[Path]:
         """The files that captures are written to now."""

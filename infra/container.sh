@@ -115,10 +115,10 @@ _options() {
             shift
             ;;
         --config=*) config=${1#--config=} ;;
-        --dry-run)
+        --dry-run | --no-storage)
             options+=("$1")
-            # A dry run writes nothing, so no heartbeat either.
-            limits+=(--no-healthcheck)
+            # The health check sees no options: by this it knows where a dry run has its heartbeat.
+            settings+=(--env COLLECTOR_DRY_RUN=true)
             ;;
         *) options+=("$1") ;;
         esac

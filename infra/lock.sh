@@ -3,7 +3,7 @@
 # are what pyproject.toml gives. What is locked already stays as it is; to take newer versions, delete requirements.lock first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-python=${1:?name a Python}
+python=${1:?name a Python, or use ./run.sh lock}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 locks=(requirements.lock requirements-collector.lock requirements-training.lock)

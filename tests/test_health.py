@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from collector.cli import main
-from collector.health import HEARTBEAT, MAX_AGE_S, beat, problem
+from collector.health import HEARTBEAT, MAX_AGE_S, beat, dry_run_folder, problem
+from collector.health import main as ask
 
 
 def test_a_beat_is_young(tmp_path: Path) -> None:
@@ -47,6 +48,16 @@ def test_the_check_of_a_container_imports_next_to_nothing(tmp_path: Path) -> Non
     healthy = ask()
     assert healthy.returncode == 0
     assert int(healthy.stdout) < 60
+
+
+def test_the_check_of_a_dry_run_looks_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("COLLECTOR_DATA_DIR", str(tmp_path / "data"))
+    Path(dry_run_folder()).mkdir()
+    beat(dry_run_folder())
+    for value, code in (("", 1), ("false", 1), ("1", 0), ("True", 0)):
+        monkeypatch.setenv("COLLECTOR_DRY_RUN", value)
+        assert ask() == code, value
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

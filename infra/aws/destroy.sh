@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes everything down but the bucket and its data: destroy.sh --yes. With --data too, the bucket and every row in it.
+# Takes everything down but data: destroy.sh --yes. With --data too, the bucket, and volumes with rows that never got there.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infra/aws/settings.sh
@@ -9,17 +9,30 @@ case " $* " in
 *) fail "takes down $stack in account $account, region $region; say destroy.sh --yes, and --data to delete all rows too" ;;
 esac
 
-mapfile -t machines < <(instances)
-for instance in ${machines[@]+"${machines[@]}"}; do
+existing=$(instances)
+for instance in $existing; do
     say "$instance stores what it has and goes"
+    volume=$(data_volume "$instance")
     aws ec2 stop-instances --instance-ids "$instance" >/dev/null
     aws ec2 wait instance-stopped --instance-ids "$instance"
+    drained=no
+    ! logged "$instance" "everything is stored" || drained=yes
     aws ec2 terminate-instances --instance-ids "$instance" >/dev/null
     aws ec2 wait instance-terminated --instance-ids "$instance"
+    [ "$drained" = no ] || aws ec2 delete-volume --volume-id "$volume"
 done
-for volume in $(aws ec2 describe-volumes --filters "Name=tag:stack,Values=$stack" --query 'Volumes[].VolumeId' --output text); do
-    aws ec2 delete-volume --volume-id "$volume"
-done
+volumes=$(aws ec2 describe-volumes --filters "Name=tag:stack,Values=$stack" --query 'Volumes[].VolumeId' --output text)
+case " $* " in
+*' --data '*)
+    for volume in $volumes; do
+        aws ec2 delete-volume --volume-id "$volume"
+    done
+    ;;
+*)
+    [ -z "$volumes" ] || say "these volumes stay, since nothing said that their journal was stored: $volumes" \
+        "(see 'Moving a journal' in OPERATIONS.md)"
+    ;;
+esac
 group=$(aws ec2 describe-security-groups --filters "Name=group-name,Values=$stack" \
     --query 'SecurityGroups[0].GroupId' --output text)
 [ "$group" = None ] || aws ec2 delete-security-group --group-id "$group" >/dev/null
@@ -34,8 +47,8 @@ if aws iam get-role --role-name "$stack" >/dev/null 2>&1; then
 fi
 aws logs delete-log-group --log-group-name "$log_group" 2>/dev/null || true
 aws ecr delete-repository --repository-name "$stack" --force >/dev/null 2>&1 || true
-case "$*" in
-*--data*)
+case " $* " in
+*' --data '*)
     if aws s3api head-bucket --bucket "$bucket" >/dev/null 2>&1; then
         # The bucket keeps old versions, which `s3 rb --force` would not find.
         while :; do

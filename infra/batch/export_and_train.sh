@@ -10,13 +10,16 @@
 #   JOB_TARGETS   columns to forecast  [price]
 #   JOB_WORK      folder for what is in between  [/tmp/collector-job]
 #   JOB_RESULTS   where the models go: a folder, or s3://BUCKET/FOLDER  [models]
+#   JOB_PYTHON    [that of .venv, or python3]
 #   JOB_TRAIN     further options of `training train`, such as --epochs 5
 set -eu
 : "${JOB_SYMBOL:?name the market, such as BTCUSDT}"
 dataset=${JOB_DATASET:-depth}
 work=${JOB_WORK:-/tmp/collector-job}
 results=${JOB_RESULTS:-models}
-python=${JOB_PYTHON:-python3}
+# In the image there is no .venv: its own Python has it all. Neither cron nor a timer starts this in the repository.
+python=${JOB_PYTHON:-$(dirname "$(realpath "$0")")/../../.venv/bin/python}
+[ -x "$python" ] || python=python3
 day=$(date -u +%Y-%m-%d)
 start=$(date -u -d "$day - ${JOB_DAYS:-30} days" +%Y-%m-%dT00:00:00Z)
 case "$results" in

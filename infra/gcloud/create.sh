@@ -19,11 +19,11 @@ say "Rights"
 there iam service-accounts describe "$account" ||
     gcloud iam service-accounts create "$stack" --display-name "Depth collector"
 for role in logging.logWriter monitoring.metricWriter; do
-    gcloud projects add-iam-policy-binding "$project" --member "serviceAccount:$account" --role "roles/$role" \
-        --condition None >/dev/null
+    grant projects add-iam-policy-binding "$project" --member "serviceAccount:$account" --role "roles/$role" \
+        --condition None
 done
-gcloud artifacts repositories add-iam-policy-binding "$stack" --location "$region" \
-    --member "serviceAccount:$account" --role roles/artifactregistry.reader >/dev/null
+grant artifacts repositories add-iam-policy-binding "$stack" --location "$region" \
+    --member "serviceAccount:$account" --role roles/artifactregistry.reader
 
 if [ "$backend" = bigtable ]; then
     say "Bigtable instance $stack, one node"
@@ -36,15 +36,21 @@ if [ "$backend" = bigtable ]; then
     there bigtable instances tables describe binance_btc_depth --instance "$stack" ||
         gcloud bigtable instances tables create binance_btc_depth --instance "$stack" \
             --column-families 'data:maxversions=1'
-    gcloud bigtable instances add-iam-policy-binding "$stack" \
-        --member "serviceAccount:$account" --role roles/bigtable.user >/dev/null
+    grant bigtable instances add-iam-policy-binding "$stack" \
+        --member "serviceAccount:$account" --role roles/bigtable.user
 fi
 
-say "Network, without a way in"
+say "Network, without a way in but SSH_THROUGH_IAP=yes"
 there compute networks describe "$stack" || gcloud compute networks create "$stack" --subnet-mode custom
 there compute networks subnets describe "$stack" --region "$region" ||
     gcloud compute networks subnets create "$stack" --network "$stack" --region "$region" --range 10.40.0.0/24 \
         --enable-private-ip-google-access
+if [ "${SSH_THROUGH_IAP:-}" = yes ]; then
+    gcloud services enable iap.googleapis.com
+    there compute firewall-rules describe "$stack-ssh-through-iap" ||
+        gcloud compute firewall-rules create "$stack-ssh-through-iap" --network "$stack" --allow tcp:22 \
+            --source-ranges 35.235.240.0/20 --target-tags "$stack"
+fi
 
 say "Machine: $machine_type with $data_gb GB"
 existing=$(machines)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes everything down but data: destroy.sh --yes. With --data too, the data disks and the Bigtable instance, with every
-# row in them.
+# Takes everything down but data: destroy.sh --yes. With --data too, the data disks, the Bigtable
+# instance and the models, with every row in them.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=infra/gcloud/settings.sh
@@ -10,7 +10,16 @@ case " $* " in
 *) fail "takes down $stack in project $project; say destroy.sh --yes, and --data to delete all rows too" ;;
 esac
 
-for machine in $(machines); do
+! there scheduler jobs describe "$stack-training" --location "$region" ||
+    gcloud scheduler jobs delete "$stack-training" --location "$region"
+! there run jobs describe "$stack-training" --region "$region" ||
+    gcloud run jobs delete "$stack-training" --region "$region"
+for one in "$stack-train" "$stack-cron"; do
+    ! there iam service-accounts describe "$(account_of "$one")" ||
+        gcloud iam service-accounts delete "$(account_of "$one")"
+done
+existing=$(machines)
+for machine in $existing; do
     say "$machine stores what it has and goes"
     gcloud compute instances stop "$machine" --zone "$zone"
     gcloud compute instances delete "$machine" --zone "$zone"
@@ -22,9 +31,13 @@ case " $* " in
         gcloud compute disks delete "$disk" --zone "$zone"
     done
     ! there bigtable instances describe "$stack" || gcloud bigtable instances delete "$stack"
+    ! there storage buckets describe "gs://$project-$stack-models" ||
+        gcloud storage rm --recursive "gs://$project-$stack-models"
     ;;
-*) say "the disks stay, with all rows: ${disks:-none}; and a Bigtable instance, if there was one" ;;
+*) say "the disks stay, with all rows: ${disks:-none}; and a Bigtable instance and a bucket of models, if there were" ;;
 esac
+! there compute firewall-rules describe "$stack-ssh-through-iap" ||
+    gcloud compute firewall-rules delete "$stack-ssh-through-iap"
 ! there compute networks subnets describe "$stack" --region "$region" ||
     gcloud compute networks subnets delete "$stack" --region "$region"
 ! there compute networks describe "$stack" || gcloud compute networks delete "$stack"

@@ -7,6 +7,7 @@
 #   MACHINE_TYPE      [e2-micro]
 #   BACKEND           local: Parquet on the data disk; or bigtable, whose node costs some hundreds of USD a month  [local]
 #   DATA_GB           size of the data disk  [20]
+#   SSH_THROUGH_IAP   yes opens SSH to Google's Identity-Aware Proxy, which asks who you are; else no port is open at all
 
 # shellcheck source=infra/common.sh
 source infra/common.sh
@@ -23,13 +24,36 @@ project=${PROJECT_ID:-$(gcloud config get-value project 2>/dev/null || true)}
     fail "no project; set PROJECT_ID to the id of one with billing ('gcloud projects list' shows yours)"
 case "$backend" in local | bigtable) ;; *) fail "BACKEND is local or bigtable, not '$backend'" ;; esac
 export CLOUDSDK_CORE_PROJECT=$project CLOUDSDK_CORE_DISABLE_PROMPTS=1
-account=$stack@$project.iam.gserviceaccount.com
 registry=$region-docker.pkg.dev
 repository=$registry/$project/$stack
 
-# there COMMAND...: is what `gcloud COMMAND describe` is asked for there?
+account_of() {
+    printf '%s@%s.iam.gserviceaccount.com' "$1" "$project"
+}
+account=$(account_of "$stack")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+# Else a login that has run out would look like a project in which nothing is there.
+gcloud projects describe "$project" >/dev/null 2>"$scratch/error" ||
+    fail "project $project cannot be seen; 'gcloud auth login' logs you in, 'gcloud projects list' shows your projects." \
+        "$(cat "$scratch/error")"
+
+# there COMMAND...: is what `gcloud COMMAND` describes there? An answer other than yes or no ends the script.
 there() {
-    gcloud "$@" >/dev/null 2>&1
+    ! gcloud "$@" >/dev/null 2>"$scratch/error" || return 0
+    grep -qiE 'not[ _]found|404|cannot find|may not exist|not enabled|not been used' "$scratch/error" ||
+        fail "gcloud $*: $(cat "$scratch/error")"
+    return 1
+}
+
+# grant COMMAND...: gives a right. An account that was just made is not known everywhere for some seconds, so this waits.
+grant() {
+    local waited=0
+    until gcloud "$@" >/dev/null 2>"$scratch/error"; do
+        grep -q 'does not exist' "$scratch/error" && [ "$waited" -lt 120 ] || fail "$(cat "$scratch/error")"
+        sleep 5
+        waited=$((waited + 5))
+    done
 }
 
 # Machines of this stack: the first one, or after an update its successor.
@@ -71,6 +95,3 @@ logged() {
         "logName=\"projects/$project/logs/gcplogs-docker-driver\" AND jsonPayload.instance.name=\"$1\" AND jsonPayload.message:\"$2\"")
     [ -n "$found" ]
 }
-
-scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT

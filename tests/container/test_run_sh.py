@@ -142,9 +142,11 @@ def test_a_container_that_does_not_stay_up_is_bad_news(runner: Runner) -> None:
     assert "--exchange nowhere" in outcome.out
 
 
-def test_a_dry_run_has_no_heartbeat_to_look_at(runner: Runner) -> None:
-    assert "--no-healthcheck" in runner("--dry-run").started()
-    assert "--no-healthcheck" not in runner().started()
+def test_the_health_check_is_told_of_a_dry_run(runner: Runner) -> None:
+    assert _has(runner("--dry-run").started(), "--env", "COLLECTOR_DRY_RUN=true")
+    assert "COLLECTOR_DRY_RUN" not in " ".join(runner().started())
+    runner.env["COLLECTOR_DRY_RUN"] = "1"
+    assert _has(runner().started(), "--env", "COLLECTOR_DRY_RUN")
 
 
 def test_without_docker_it_says_what_to_do(runner: Runner) -> None:

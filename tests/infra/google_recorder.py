@@ -16,18 +16,26 @@ APIS = (
     "artifactregistry",
     "bigtableadmin",
     "cloudresourcemanager",
+    "cloudscheduler",
     "compute",
     "iam",
     "logging",
+    "run",
     "serviceusage",
+    "storage",
 )
 PROJECT = "my-project-1"
 _ID_PARAMETERS = ("repositoryId", "instanceId", "repository_id")
+_UNKNOWN_ACCOUNT = {"error": {"code": 400, "message": "Service account does not exist.", "status": "INVALID_ARGUMENT"}}
+_DENIED = {"error": {"code": 403, "message": "The caller does not have permission", "status": "PERMISSION_DENIED"}}
 _LISTS = {"zones", "instances", "disks"}
 
 
 class Recorder(ThreadingHTTPServer):
-    """On loopback. `requests` are `METHOD /path`; `messages` are lines that machines have logged."""
+    """On loopback. `requests` are `METHOD /path`; `messages` are lines that machines have logged.
+
+    The next `unknown_accounts` rights are refused, as Google does for some seconds after an account was made.
+    """
 
     daemon_threads = True
 
@@ -39,6 +47,8 @@ class Recorder(ThreadingHTTPServer):
         self.messages: list[str] = []
         self.operations: list[dict[str, Any]] = []
         self.made = 0
+        self.unknown_accounts = 0
+        self.logged_in = True
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def environment(self) -> dict[str, str]:
@@ -47,6 +57,10 @@ class Recorder(ThreadingHTTPServer):
         return {
             "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
             "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
+            # Cloud Run's host has the region before it, whatever the override says; a proxy gets it here all the same.
+            "CLOUDSDK_PROXY_TYPE": "http",
+            "CLOUDSDK_PROXY_ADDRESS": "127.0.0.1",
+            "CLOUDSDK_PROXY_PORT": str(self.server_address[1]),
             **overrides,
         }
 
@@ -72,9 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = parts.path.rstrip("/"), parse_qs(parts.query)
         self.server.requests.append((self.command, path, body))
         found = self._do(path, query, body)
-        code = 404 if found is None else 200
-        missing = {"error": {"code": 404, "message": f"{path} was not found", "status": "NOT_FOUND"}}
-        data = json.dumps(missing if found is None else found).encode()
+        if found is None:
+            found = {"error": {"code": 404, "message": f"{path} was not found", "status": "NOT_FOUND"}}
+        code = found["error"]["code"] if "error" in found else 200
+        data = json.dumps(found).encode()
         self.send_response(code)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(data)))
@@ -94,12 +109,26 @@ class _Handler(BaseHTTPRequestHandler):
         if "/operations/" in path:
             return self._operation(path) if path.startswith("/compute/") else self.server.operations[int(last)]
         if last.endswith("IamPolicy"):
+            if last.endswith("setIamPolicy") and self.server.unknown_accounts:
+                self.server.unknown_accounts -= 1
+                return {
+                    "error": {"code": 400, "message": "Service account does not exist.", "status": "INVALID_ARGUMENT"}
+                }
             return dict(body.get("policy") or {"bindings": [], "version": 1, "etag": "BwX="})
         if last == "entries:list":
             wanted = body.get("filter", "").rpartition("jsonPayload.message:")[2].strip('"')
             return {"entries": [{"insertId": "1"} for line in self.server.messages if wanted in line][:1]}
+        if path == f"/cloudresourcemanager/v1/projects/{PROJECT}":
+            return {"projectId": PROJECT, "projectNumber": "1"} if self.server.logged_in else _DENIED
+        if path.startswith("/storage/"):
+            return self._storage(path, body)
+        if path.startswith("/run/"):
+            return self._run(path, body)
         if self.command == "GET":
             return self._get(path)
+        if self.command == "PATCH" and path.startswith("/cloudscheduler/"):
+            resources[path] |= body
+            return resources[path]
         if self.command == "DELETE":
             known = resources.pop(path, None)
             for inner in [one for one in resources if one.startswith(f"{path}/")]:
@@ -108,6 +137,35 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "POST" and last not in {"stop", "start", "setMetadata", "setLabels"} and ":" not in last:
             return self._make(path, query, body)
         return self._operation(path)
+
+    def _storage(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Buckets, which hold nothing."""
+        resources = self.server.resources
+        bucket, _, what = path.removeprefix("/storage/b").strip("/").partition("/")
+        place = f"/storage/b/{bucket or body.get('name')}"
+        if what == "iam":
+            return body or {"bindings": [], "version": 1, "etag": "BwX="}
+        if what == "o":
+            return {"kind": "storage#objects"} if place in resources else None
+        if self.command == "DELETE":
+            return resources.pop(place, None)
+        if self.command in {"POST", "PATCH"}:
+            resources[place] = resources.get(place, {}) | body
+        return resources.get(place)
+
+    def _run(self, path: str, body: dict[str, Any]) -> dict[str, Any] | None:
+        """Cloud Run's jobs, which are ready at once."""
+        resources = self.server.resources
+        if self.command == "DELETE":
+            return None if resources.pop(path, None) is None else {}
+        if path.endswith(":run"):
+            return {"metadata": {"name": "execution-1", "namespace": PROJECT}} if path[:-4] in resources else None
+        if self.command in {"POST", "PUT"}:
+            place = path if self.command == "PUT" else f"{path}/{body['metadata']['name']}"
+            ready = {"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 1}
+            resources[place] = body | {"metadata": body["metadata"] | {"generation": 1}, "status": ready}
+            return resources[place]
+        return resources.get(path)
 
     def _get(self, path: str) -> dict[str, Any] | None:
         resources = self.server.resources
@@ -137,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         if path.startswith("/iam/") and path.endswith("/serviceAccounts"):
             project = path.split("/projects/")[1].split("/", maxsplit=1)[0]
             name = f"{name}@{project}.iam.gserviceaccount.com"
-        place = f"{path}/{name}"
+        place = f"{path}/{str(name).rpartition('/')[2]}"
         full = place.split("/", 3)[3] if not place.startswith("/compute/") else name
         made = {**inner, "name": full, "selfLink": _link(place)}
         if place.startswith("/compute/"):

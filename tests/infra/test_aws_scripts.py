@@ -35,7 +35,7 @@ def moto() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     url = f"http://127.0.0.1:{port}"
-    ends_s = time.monotonic() + 60
+    ends_s = time.monotonic() + 240
     while True:
         try:
             urllib.request.urlopen(f"{url}/moto-api/", timeout=5).close()
@@ -45,7 +45,7 @@ def moto() -> Iterator[str]:
             time.sleep(0.2)
     yield url
     server.terminate()
-    server.wait(20)
+    server.wait(120)
 
 
 @pytest.fixture
@@ -78,6 +78,11 @@ def client(url: str, service: str) -> Any:
 def machines(ec2: Any) -> dict[str, str]:
     found = [one for page in ec2.describe_instances()["Reservations"] for one in page["Instances"]]
     return {one["InstanceId"]: one["State"]["Name"] for one in found if one["State"]["Name"] != "terminated"}
+
+
+def volumes(ec2: Any) -> list[str]:
+    found = ec2.describe_volumes(Filters=[{"Name": "tag:stack", "Values": ["depth-collector"]}])["Volumes"]
+    return [one["VolumeId"] for one in found]
 
 
 def collects(url: str, stop: threading.Event, *lines: str) -> None:
@@ -131,7 +136,7 @@ def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, st
     finally:
         stop.set()
         thread.join()
-    assert len(ec2.describe_volumes(Filters=[{"Name": "tag:stack", "Values": ["depth-collector"]}])["Volumes"]) == 1
+    assert len(volumes(ec2)) == 1
     # moto takes the policy's "never without TLS" for "never".
     s3.delete_bucket_policy(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="trades/a", Body=b"rows")
@@ -140,6 +145,7 @@ def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, st
     assert len(machines(ec2)) == 1
     run("infra/aws/destroy.sh", "--yes", env=env)
     assert s3.head_object(Bucket=bucket, Key="trades/a")
+    assert not volumes(ec2)
     run("infra/aws/destroy.sh", "--yes", "--data", env=env)
     assert not machines(ec2)
     assert not s3.list_buckets()["Buckets"]
@@ -161,7 +167,12 @@ def test_an_update_that_does_not_collect_leaves_the_old_machine_alone(moto: str,
     assert failed.returncode == 2
     assert "the old machine goes on" in failed.stderr
     assert machines(ec2)[old] == "running"
+    # Neither machine has said that everything is stored.
+    said = run("infra/aws/destroy.sh", "--yes", env=env)
+    assert len(volumes(ec2)) == 2
+    assert all(volume in said for volume in volumes(ec2))
     run("infra/aws/destroy.sh", "--yes", "--data", env=env)
+    assert not volumes(ec2)
 
 
 def test_without_an_account_it_says_what_to_do(env: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from tests.infra.conftest import ROOT, run, tool
 from tests.infra.google_recorder import PROJECT, Recorder
 
 pytestmark = pytest.mark.infra
+_JOB = "depth-collector-training"
 
 
 @pytest.fixture
@@ -72,10 +73,7 @@ def test_from_nothing_to_a_collector_on_bigtable_and_back_twice(recorder: Record
     assert len(new) == 1
     assert not old & new
     assert len(recorder.named("disks")) == 1
-    refused = subprocess.run(
-        ["infra/gcloud/destroy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
-    assert refused.returncode == 2
+    assert "--yes" in _refused("infra/gcloud/destroy.sh", env)
     assert _machines(recorder) == new
     run("infra/gcloud/destroy.sh", "--yes", env=env)
     assert not _machines(recorder)
@@ -86,20 +84,82 @@ def test_from_nothing_to_a_collector_on_bigtable_and_back_twice(recorder: Record
 
 
 def test_on_the_local_disk_an_update_keeps_machine_and_disk(recorder: Recorder, env: dict[str, str]) -> None:
-    run("infra/gcloud/create.sh", env=env)
+    env["SSH_THROUGH_IAP"] = "yes"
+    for _ in range(2):
+        run("infra/gcloud/create.sh", env=env)
     before = set(recorder.resources)
     assert not [path for path in before if path.startswith("/bigtableadmin")]
+    (rule,) = [body for path, body in recorder.resources.items() if "/firewalls/" in path]
+    assert rule["sourceRanges"] == ["35.235.240.0/20"]
+    assert rule["allowed"] == [{"IPProtocol": "tcp", "ports": ["22"]}]
     run("infra/gcloud/update.sh", "20261125-120000", env=env)
     assert set(recorder.resources) == before
     body = next(body for _, path, body in recorder.requests if path.endswith("/setMetadata"))
     assert "collector:20261125-120000" in str(body)
+    run("infra/gcloud/destroy.sh", "--yes", "--data", env=env)
+    assert not recorder.resources
+
+
+def test_the_nightly_job_is_made_updated_and_taken_down_twice(recorder: Recorder, env: dict[str, str]) -> None:
+    training = "infra/gcloud/training.sh"
+    assert "BACKEND=bigtable" in _refused(training, env)
+    # What create.sh and deploy.sh --training leave, of which the first is run above.
+    instance = f"/bigtableadmin/v2/projects/{PROJECT}/instances/depth-collector"
+    repository = f"/artifactregistry/v1/projects/{PROJECT}/locations/asia-southeast1/repositories/depth-collector"
+    recorder.resources |= {instance: {"name": instance[18:]}, repository: {"name": repository[21:], "format": "DOCKER"}}
+    assert "deploy.sh --training" in _refused(training, env)
+    image = f"{repository}/packages/training"
+    recorder.resources[f"{image}/tags/live"] = {"version": f"{image[21:]}/versions/sha256:{'a' * 64}"}
+
+    env |= {"JOB_SYMBOL": "ETHUSDT", "JOB_TRAIN": "--epochs 5 --features a,b"}
+    run(training, env=env)
+    made = set(recorder.resources)
+    assert {"depth-collector-training", f"{PROJECT}-depth-collector-models"} <= {one.rpartition("/")[2] for one in made}
+    run(training, "--run", env={**env, "JOB_SCHEDULE": "0 4 * * *"})
+    assert set(recorder.resources) == made
+    schedule = recorder.resources[f"/cloudscheduler/v1/projects/{PROJECT}/locations/asia-southeast1/jobs/{_JOB}"]
+    assert schedule["schedule"] == "0 4 * * *"
+    assert schedule["httpTarget"]["uri"].endswith(f"/jobs/{_JOB}:run")
+    (job,) = [body for path, body in recorder.resources.items() if path.startswith("/run/")]
+    task = job["spec"]["template"]["spec"]["template"]["spec"]
+    (container,) = task["containers"]
+    variables = {one["name"]: one["value"] for one in container["env"]}
+    assert variables["JOB_SYMBOL"] == "ETHUSDT"
+    assert variables["JOB_TRAIN"] == "--epochs 5 --features a,b"
+    assert container["volumeMounts"] == [{"name": "results", "mountPath": variables["JOB_RESULTS"]}]
+    assert task["serviceAccountName"].startswith("depth-collector-train@")
+    assert [path for method, path, _ in recorder.requests if method == "POST" and path.endswith(f"{_JOB}:run")]
+
+    for _ in range(2):
+        run("infra/gcloud/destroy.sh", "--yes", env=env)
+        assert {path.split("/")[1] for path in recorder.resources} == {"bigtableadmin", "storage"}
+    run("infra/gcloud/destroy.sh", "--yes", "--data", env=env)
+    assert not recorder.resources
+
+
+def test_a_right_is_given_again_until_its_new_account_is_known(recorder: Recorder, env: dict[str, str]) -> None:
+    recorder.unknown_accounts = 2
+    run("infra/gcloud/create.sh", env=env)
+    assert recorder.unknown_accounts == 0
 
 
 def test_without_a_project_it_says_how_to_find_one(env: dict[str, str]) -> None:
     del env["PROJECT_ID"]
-    done = subprocess.run(["infra/gcloud/create.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "gcloud projects list" in done.stderr
+    assert "gcloud projects list" in _refused("infra/gcloud/create.sh", env)
+
+
+def test_without_a_login_nothing_is_called_gone(recorder: Recorder, env: dict[str, str]) -> None:
+    recorder.logged_in = False
+    said = _refused("infra/gcloud/destroy.sh", env, "--yes")
+    assert "gcloud auth login" in said
+    assert "is gone" not in said
+
+
+def _refused(script: str, env: dict[str, str], *arguments: str) -> str:
+    """What it says when it cannot."""
+    done = subprocess.run([script, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    return done.stderr
 
 
 def _machines(recorder: Recorder) -> set[str]:

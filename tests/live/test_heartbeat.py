@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from collector.health import HEARTBEAT, problem
-from tests.live.harness import Process, Simulator, live
+from tests.live.harness import ROOT, Process, Simulator, live
 
 
 def wait_until_healthy(folder: Path, max_age_s: float) -> None:
@@ -33,3 +38,25 @@ def test_a_heartbeat_while_it_collects_and_none_while_it_is_frozen(
     process.signal(signal.SIGCONT)
     wait_until_healthy(tmp_path, 1.9)
     assert process.stop() == 0, process.output
+
+
+def test_a_dry_run_has_a_heartbeat_and_leaves_the_data_alone(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLLECTOR_DRY_RUN", "1")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    data = tmp_path / "data"
+    data.mkdir()
+    process = live(simulate("--symbols", "1"), data)
+    processes.append(process)
+
+    def healthy() -> bool:
+        env = {**os.environ, "COLLECTOR_DATA_DIR": str(data), "PYTHONPATH": str(ROOT)}
+        return not subprocess.run([sys.executable, "-m", "collector.health"], env=env, check=False).returncode
+
+    ends_s = time.monotonic() + 20
+    while not healthy():
+        assert time.monotonic() < ends_s, process.output
+        time.sleep(0.2)
+    assert process.stop() == 0, process.output
+    assert not list(data.iterdir())

@@ -27,7 +27,8 @@ resource "google_service_account" "training" {
 }
 
 resource "google_bigtable_instance_iam_member" "training" {
-  count = local.batch
+  # Without an instance, the job's precondition says what is wrong.
+  count = local.batch * local.bigtable
 
   instance = google_bigtable_instance.this[0].name
   role     = "roles/bigtable.reader"
