@@ -32,6 +32,13 @@ def _fault_help() -> str:
 @click.option(
     "--levels", type=click.FloatRange(0), default=20.0, show_default=True, help="Mean changed levels in 100 ms."
 )
+@click.option(
+    "--reach",
+    type=click.FloatRange(1, 2000),
+    default=15.0,
+    show_default=True,
+    help="Mean ticks of most changes from the best price. A diff has no more levels than lie within it.",
+)
 @click.option("--trades", type=click.FloatRange(0, 2000), default=5.0, show_default=True, help="Taker orders a second.")
 @click.option(
     "--past",
@@ -109,6 +116,7 @@ def simulate(
     symbols: int,
     depth: int,
     levels: float,
+    reach: float,
     trades: float,
     past: float,
     past_orders: int,
@@ -141,6 +149,7 @@ def simulate(
         symbols=symbols,
         depth=depth,
         levels=levels,
+        reach_ticks=reach,
         trades=trades,
         past_s=past,
         past_orders=past_orders,

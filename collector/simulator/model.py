@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.simulator.instruments import Instrument
 
 _NEAR_TICKS = 300
+REACH_TICKS = 15.0
 _GRID_TICKS = 5
 _PRESENCE = 0.67
 _CANCEL = 0.5  # a hit on a resting level cancels it as often, which keeps about two sites of three taken
@@ -76,17 +77,22 @@ class MarketModel:
     the book would show. `docs/simulator.md` says how much of the moves the pressure explains.
     """
 
-    def __init__(self, instrument: Instrument, seed: int, depth: int, signal: float = 0.0) -> None:
+    def __init__(
+        self, instrument: Instrument, seed: int, depth: int, signal: float = 0.0, reach_ticks: float = REACH_TICKS
+    ) -> None:
         """
         Args:
             depth: levels a side to start with, about; also what the book stays near.
             signal: how much the book tells of the next moves, 0 (nothing) to 1.
+            reach_ticks: mean distance of most changes from the best price. Few levels are within a short reach, so
+                however many changes there are, a diff has no more of them.
         """
         self.instrument = instrument
         self.bids: dict[int, int] = {}
         self.asks: dict[int, int] = {}
         self._rng = random.Random(f"{seed}/{instrument.exchange}/{instrument.symbol}")
         self._signal = signal
+        self._near_rate = 1 / reach_ticks
         # Its own source, so that a market without a signal is the same with this code as before it.
         self._pressure_rng = random.Random(f"{seed}/{instrument.exchange}/{instrument.symbol}/pressure")
         self.pressure = 0
@@ -165,7 +171,7 @@ class MarketModel:
             self._set(bid, best - sign * rng.randint(1, min(spread - 1, 5)), self._near_lots(bid))
             return
         if kind < 0.8:
-            price = best + sign * int(rng.expovariate(20 / _NEAR_TICKS))
+            price = best + sign * int(rng.expovariate(self._near_rate))
         else:
             price = best + sign * int(rng.expovariate(1 / self._far_ticks))
             price -= price % _GRID_TICKS if abs(price - best) >= _NEAR_TICKS else 0

@@ -45,7 +45,14 @@ def _record_market(config: SimulatorConfig, instrument: Instrument, seconds: flo
     clock = ManualClock(START_MS * 10**6)
     writer = CaptureWriter(folder, instrument.exchange, instrument.symbol, clock)
     market = SeededMarket(
-        instrument, config.seed, config.depth, config.levels, config.trades, START_MS, signal=config.signal
+        instrument,
+        config.seed,
+        config.depth,
+        config.levels,
+        config.trades,
+        START_MS,
+        signal=config.signal,
+        reach_ticks=config.reach_ticks,
     )
     name = instrument.symbol.lower()
     for now_ms in range(START_MS, START_MS + round(seconds * 1000), STEP_MS):

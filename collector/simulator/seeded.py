@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from collector.simulator import payloads
 from collector.simulator.klines import Kline, KlineSeries
 from collector.simulator.messages import Message
-from collector.simulator.model import Fill, MarketModel
+from collector.simulator.model import REACH_TICKS, Fill, MarketModel
 from collector.simulator.names import KLINE_MS, SPOT, USDM
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ class SeededMarket:
         past_ms: int = 0,
         past_orders: int = 0,
         signal: float = 0.0,
+        reach_ticks: float = REACH_TICKS,
     ) -> None:
         """
         Args:
@@ -78,9 +79,10 @@ class SeededMarket:
             orders_per_s: mean taker orders a second.
             past_ms: how long the market has traded already; `past_orders` is about how many taker orders it had.
             signal: how much the book tells of the next moves, 0 to 1; see `MarketModel`.
+            reach_ticks: mean distance of most changes from the best price.
         """
         self.instrument = instrument
-        self.model = MarketModel(instrument, seed, depth, signal)
+        self.model = MarketModel(instrument, seed, depth, signal, reach_ticks)
         self.history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self.single_trades: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
         self._changes = changes_per_diff * STEP_MS / 100

@@ -12,6 +12,7 @@ from collector.simulator.captured import CaptureSource, exchange_of
 from collector.simulator.control import Control
 from collector.simulator.hub import Hub
 from collector.simulator.instruments import simulated
+from collector.simulator.model import REACH_TICKS
 from collector.simulator.names import EXCHANGES
 from collector.simulator.players import CapturePlayer, play_seeded
 from collector.simulator.rest import Rest
@@ -49,6 +50,8 @@ class SimulatorConfig:
     past_orders: int = 0
     signal: float = 0.0
     """How much a seeded book tells of the next moves, 0 to 1."""
+    reach_ticks: float = REACH_TICKS
+    """Mean distance of most changes of a seeded book from its best price."""
     captures: Sequence[Path] = ()
     speed: float = 1.0
     """How much faster than recorded a capture runs; 0 is as fast as clients take it."""
@@ -172,6 +175,7 @@ class Simulator:
                 past_ms=round(config.past_s * 1000),
                 past_orders=config.past_orders,
                 signal=config.signal,
+                reach_ticks=config.reach_ticks,
             )
             for one in instruments
         ]
