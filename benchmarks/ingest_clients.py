@@ -126,13 +126,14 @@ async def run_journal(plan: dict[str, Any], folder: Path) -> dict[str, float]:
 
 
 async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
-    from collector.lean_pyarrow import without_pandas
+    from collector.lean_pyarrow import with_system_memory, without_pandas
     from collector.pipeline import Pipeline
     from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
     from storage_backends.settings import StoreSettings
 
-    without_pandas()  # as the command does
+    with_system_memory()  # as the command does
+    without_pandas()
     never_s = 1e9
     settings = RunSettings(
         exchanges=("binanceusdm",),

@@ -99,7 +99,7 @@ class Committer:
         held = [one for one in batches if unspoken and one[1].table == "gaps"]
         batches = [one for one in batches if not (unspoken and one[1].table == "gaps")]
         try:
-            await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
+            entries = await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
         except (JournalFull, DiskFull) as error:
             if not unspoken:
                 log.error("new rows are refused, and will be a gap: %s", error)
@@ -114,7 +114,7 @@ class Committer:
         self._observers.committed(drained_ns)
         self._coverage.committed(batches, interrupted=unspoken)
         if self._hot is not None:
-            self._hot.offer(batches)
+            self._hot.offer(entries)
         if unspoken and not over_budget:
             log.warning("rows are stored again; what was refused is a gap")
             now_ns = self._clock.now_ns()

@@ -1,4 +1,4 @@
-"""A process that only writes does not pay for pandas."""
+"""A process that only writes does not pay for pandas, nor for another allocator."""
 
 from __future__ import annotations
 
@@ -36,3 +36,10 @@ def test_it_leaves_a_process_alone_that_has_pandas() -> None:
         "import pandas\nfrom collector.lean_pyarrow import without_pandas\nwithout_pandas()\n"
         "import pyarrow as pa\nassert list(pa.array([1]).to_pandas()) == [1]"
     )
+
+
+def test_the_allocator_is_the_systems_unless_somebody_chose() -> None:
+    lean = "from collector.lean_pyarrow import with_system_memory, without_pandas\nwith_system_memory()\n"
+    pool = "without_pandas()\nimport pyarrow as pa\nassert pa.default_memory_pool().backend_name == "
+    run(lean + pool + "'system'")
+    run("import os\nos.environ['ARROW_DEFAULT_MEMORY_POOL'] = 'mimalloc'\n" + lean + pool + "'mimalloc'")

@@ -271,8 +271,9 @@ def run(
     from collector.pipeline import Pipeline
 
     if not dry_run:
-        from collector.lean_pyarrow import without_pandas
+        from collector.lean_pyarrow import with_system_memory, without_pandas
 
+        with_system_memory()
         without_pandas()
     try:
         asyncio.run(Pipeline(settings, SystemClock(), say, consumers).run())

@@ -15,7 +15,7 @@ from collector.journal.codec import BadBody, decode, encode
 from collector.journal.database import Database
 from collector.journal.errors import JournalFailed, JournalFull, disk_full
 from collector.journal.lock import WriterLock
-from collector.journal.plans import Gathering, Group, Plan
+from collector.journal.plans import Entry, Gathering, Group, Plan
 from collector.journal.recovery import recover
 from collector.journal.statements import add_series, delete_batches, delete_plans, set_acknowledged, set_meta
 from storage_backends.interface import Market
@@ -101,8 +101,10 @@ class Journal:
         self._db.close()
         self._lock.release()
 
-    def commit(self, batches: Sequence[tuple[Market, Batch]], states: Mapping[Market, bytes]) -> None:
+    def commit(self, batches: Sequence[tuple[Market, Batch]], states: Mapping[Market, bytes]) -> list[Entry]:
         """Adds `batches` and replaces `states` (those of other markets stay) in one transaction; durable on return.
+
+        Returns what it has now of each batch with rows, in their order.
 
         A commit of nothing but `SMALL_TABLES` may use the reserves, beyond the bound and on a full disk. Batches
         without rows are skipped.
@@ -115,10 +117,11 @@ class Journal:
             Nothing of the commit is there then; only after JournalFailed it may be there, as a whole, which the next
             start finds.
         """
-        entries = [((batch.table, market), batch.rows, encode(batch)) for market, batch in batches if batch.rows]
-        digests = [hashlib.sha256(body).digest() for *_, body in entries]
-        added = sum(len(body) for *_, body in entries)
-        small = all(table in SMALL_TABLES for (table, _), *_ in entries)
+        entries = [Entry(batch.table, market, batch.rows, encode(batch)) for market, batch in batches if batch.rows]
+        keys = [(entry.table, entry.market) for entry in entries]
+        digests = [hashlib.sha256(entry.body).digest() for entry in entries]
+        added = sum(len(entry.body) for entry in entries)
+        small = all(entry.table in SMALL_TABLES for entry in entries)
         bound = self.max_bytes + (self.reserve_bytes if small else 0)
         if not small and not self._db.has_room():
             raise disk_full("storing new rows")
@@ -128,17 +131,17 @@ class Journal:
                 raise JournalFull(
                     f"the journal holds {self._bytes:,} of {self.max_bytes:,} bytes and has no room for {added:,} more"
                 )
-            new_series = add_series(db, {key for key, *_ in entries if key not in self._series})
+            new_series = add_series(db, {key for key in keys if key not in self._series})
             series = self._series | new_series if new_series else self._series
             ids = range(self._next_id, self._next_id + len(entries))
             db.executemany(
                 "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)",
                 [
-                    (id_, series[key], rows, len(body), now_ns, digest)
-                    for id_, (key, rows, body), digest in zip(ids, entries, digests, strict=True)
+                    (id_, series[key], entry.rows, len(entry.body), now_ns, digest)
+                    for id_, key, entry, digest in zip(ids, keys, entries, digests, strict=True)
                 ],
             )
-            db.executemany("INSERT INTO body VALUES (?, ?)", zip(ids, (body for *_, body in entries), strict=True))
+            db.executemany("INSERT INTO body VALUES (?, ?)", zip(ids, (entry.body for entry in entries), strict=True))
             db.executemany(
                 "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
                 [(*market, body) for market, body in states.items()],
@@ -147,10 +150,11 @@ class Journal:
             self._series = series
             self._next_id = ids.stop
             self._bytes += added
-            for id_, (key, rows, body) in zip(ids, entries, strict=True):
-                self._count(Group(*key, rows, len(body), now_ns, id_, id_))
+            for id_, entry in zip(ids, entries, strict=True):
+                self._count(Group(entry.table, entry.market, entry.rows, len(entry.body), now_ns, id_, id_))
         # The deliverer does this in good time; here it bounds the log when a backend keeps the deliverer waiting.
         self._db.checkpoint(over_bytes=self.reserve_bytes)
+        return entries
 
     @property
     def held_bytes(self) -> int:

@@ -39,6 +39,15 @@ class Plan:
     ids: array[int]
 
 
+class Entry(NamedTuple):
+    """A batch as the journal has it; `codec.decode` gives it back."""
+
+    table: str
+    market: Market
+    rows: int
+    body: bytes
+
+
 class Damage(NamedTuple):
     """Batches of a plan, one after the other, that cannot be read; `before` and `after` are what stands beside them
     there, None at its ends. What they held was received before `to_ns`, and hardly before `from_ns`."""

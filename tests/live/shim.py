@@ -19,15 +19,16 @@ HOUR_NS = 3600 * 10**9
 def stalled_sink() -> None:
     """The third commit takes five seconds."""
     from collector.journal.journal import Journal
+    from collector.journal.plans import Entry
 
     commit, calls = Journal.commit, itertools.count(1)
 
-    def slow(self: Journal, *args: Any) -> None:
+    def slow(self: Journal, *args: Any) -> list[Entry]:
         if next(calls) == 3:
             print("the sink stalls", flush=True)
             time.sleep(5)
             print("the sink goes on", flush=True)
-        commit(self, *args)
+        return commit(self, *args)
 
     Journal.commit = slow  # type: ignore[method-assign]
 

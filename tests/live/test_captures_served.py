@@ -41,7 +41,7 @@ def books(data_dir: Path, market: Market) -> dict[int, Book]:
 def ladders(book: Book, floor: int, ceiling: int) -> list[list[int]]:
     """Prices and quantities of both sides where floor ≤ bid, ask ≤ ceiling."""
     sides = (book.bids.between(floor, WHOLE_CEILING), book.asks.between(WHOLE_FLOOR, ceiling))
-    return [column.tolist() for side in sides for column in side]
+    return [column.tolist() for side in sides for column in (side.price, side.quantity)]
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ async def test_an_empty_store_and_a_key(processes: list[Process], tmp_path: Path
     require_chromium()
     port = free_port()
     key = "a-key-of-the-tests-0123456789"
+    (tmp_path / "data").mkdir()
     arguments = ("serve", "--data-dir", str(tmp_path / "data"), "--http-port", str(port))
     server = Process(*arguments, env={"API_KEY": key})
     processes.append(server)
