@@ -388,7 +388,7 @@ class Recorder:
                 live.apply(now_ns, closed)
                 self._take_over(now_ns, live, channel, handover)
         else:
-            # The old one may be ahead of the new one, by no more than what the market tells repetitions by.
+            # The old one may be ahead of the new one, whose repetitions are for the market to tell.
             self._hand_unsaid(now_ns, live, channel, handover, ahead=closed.connection == handover.old)
             if closed.connection == handover.old:
                 live.apply(now_ns, closed)
