@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,6 +57,7 @@ class Committer:
         self._refusals = Refusals()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finished = False
+        self._finishing = threading.Lock()  # held while `_finished` decides about a gap
 
     @property
     def refusing(self) -> bool:
@@ -121,7 +123,8 @@ class Committer:
 
     async def finish(self) -> None:
         """Commits the last rows of markets that take no more inputs."""
-        self._finished = True
+        with self._finishing:
+            self._finished = True
         await asyncio.sleep(0)  # for what the deliverer's thread has told until now
         refused = self.refusing
         await self.commit()
@@ -163,11 +166,12 @@ class Committer:
 
     def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)
-        if running and not self._finished and self._loop is not None:
-            for refused in gaps:
-                self._loop.call_soon_threadsafe(self._state_refused, market, refused)
-        else:
-            self._commit_refused(gap_rows([(market, refused) for refused in gaps], self._clock.now_ns()))
+        with self._finishing:
+            if running and not self._finished and self._loop is not None:
+                for refused in gaps:
+                    self._loop.call_soon_threadsafe(self._state_refused, market, refused)
+                return
+        self._commit_refused(gap_rows([(market, refused) for refused in gaps], self._clock.now_ns()))
 
     def _take(self) -> tuple[Rows, dict[Market, bytes]]:
         """Every row since the last call, and what each market remembers."""

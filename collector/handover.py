@@ -32,23 +32,33 @@ class Handover:
     the silent connection repeats is dropped and counted. What it says ahead of the speaker is kept until the speaker
     has said it too, in case the speaker dies or is stuck.
 
+    What the speaker has left out lies in a gap where ids count. Where they do not, nothing would tell of it, so it is
+    for the market, which takes it as late: see `take_unsaid`.
+
     Attributes:
         speaker: the connection whose frames go to the market.
         silent: the other one.
         repeated: messages that came on both.
     """
 
-    def __init__(self, old: int, new: int, since_ns: int, *, futures: bool) -> None:
+    def __init__(self, old: int, new: int, since_ns: int, channel: str, *, futures: bool) -> None:
         self.old = old
         self.new = new
         self.speaker, self.silent = old, new
         self.repeated = 0
         self._since_ns = since_ns
+        self._counted = channel == "depth" or kind_of(channel).contiguous
         self._futures = futures
         self._heard: int | None = None
         self._linked = False  # the two are known to leave no hole between them
         self._kept: deque[Frame] = deque()
-        self._forgot = False  # something that was kept
+        self._said: set[str | bytes] = set()  # where ids do not count: all that went to the market since two deliver
+        self._unsaid: list[Frame] = []
+
+    def said(self, text: str | bytes) -> None:
+        """Takes note of a frame of the speaker. Two connections deliver together for seconds, so all fit in memory."""
+        if not self._counted:
+            self._said.add(text)
 
     def offer(self, recv_ns: int, message: Message, text: str | bytes, position: int | None) -> bool:
         """Takes a frame of the silent connection. True: that one is to speak from now on, see `take_over`.
@@ -65,8 +75,9 @@ class Handover:
         self._linked = self._linked or follows
         if self.speaker == self.new:  # the old one, about to be closed, is heard only in case the new one dies
             while self._kept and recv_ns - self._kept[0].recv_ns > _PATIENCE_NS:
-                self._kept.popleft()
-                self._forgot = True
+                frame = self._kept.popleft()
+                if not self._counted:
+                    self._unsaid.append(frame)
             return False
         if last_id == position or (follows and self._kept):
             return True
@@ -75,28 +86,45 @@ class Handover:
         return waited_ns > _PATIENCE_NS
 
     def take_over(self, position: int | None) -> list[Frame]:
-        """Makes the silent connection the speaker. Gives what it said beyond `position`, in the order of its ids."""
+        """Makes the silent connection the speaker. Gives what the market lacks of it, in the order of its ids."""
         self.speaker, self.silent = self.silent, self.speaker
-        self._drop_repeated(position)
+        frames = self.take_unsaid(position)
         kept, self._kept = self._kept, deque()
-        return sorted(kept, key=lambda frame: frame.last_id)
+        for frame in kept:
+            self.said(frame.text)
+        return frames + sorted(kept, key=lambda frame: frame.last_id)
 
-    def is_seamless(self, channel: str, now_ns: int, position: int | None) -> bool:
+    def take_unsaid(self, position: int | None, *, ahead: bool = False) -> list[Frame]:
+        """What the silent connection alone has said, up to `position` or also `ahead` of it, in the order of its ids.
+
+        Empty where ids count.
+        """
+        self._drop_repeated(position)
+        if ahead and not self._counted:
+            self._unsaid += self._kept
+            self._kept.clear()
+        frames, self._unsaid = self._unsaid, []
+        for frame in frames:
+            self.said(frame.text)
+        return sorted(frames, key=lambda frame: frame.last_id)
+
+    def is_seamless(self, now_ns: int, position: int | None) -> bool:
         """Whether the silent connection can take over without a gap being stated at once.
 
         Where ids are contiguous they tell what is missing as soon as the next message comes. Elsewhere the two
         connections must be known to overlap, or have lived side by side for long enough.
         """
         self._drop_repeated(position)
-        counted = channel == "depth" or kind_of(channel).contiguous
-        side_by_side = self._linked or now_ns - self._since_ns > _PATIENCE_NS
-        return counted or (side_by_side and not self._forgot)
+        return self._counted or self._linked or now_ns - self._since_ns > _PATIENCE_NS
 
     def _drop_repeated(self, position: int | None) -> None:
         while position is not None and self._kept and self._kept[0].last_id <= position:
-            self._kept.popleft()
-            self.repeated += 1
+            frame = self._kept.popleft()
             self._linked = True
+            if self._counted or frame.text in self._said:
+                self.repeated += 1
+            else:
+                self._unsaid.append(frame)
 
 
 def _span(message: Message, *, futures: bool) -> tuple[int | None, int]:

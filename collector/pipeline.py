@@ -30,6 +30,7 @@ from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.settings import RunSettings
+from collector.times import show_ns
 from collector.venue import Venue
 from storage_backends.interface import Market
 
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _WALL_STEP_NS = 200_000_000
+_CLOCK_BEHIND_NS = 60 * SECOND_NS
 _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
@@ -162,7 +164,9 @@ class Pipeline:
     async def _begin(self, known: dict[Market, Resume]) -> None:
         """Begins a session of every market, and starts all that runs beside."""
         for venue in self._collecting:
-            venue.begin(await self._resumes(venue, known))
+            resumes = await self._resumes(venue, known)
+            self._compare_clock(venue, resumes)
+            venue.begin(resumes)
         self._observers.begin()
         self._note_set_aside()
         if self._delivery is not None:
@@ -188,6 +192,23 @@ class Pipeline:
 
         markets = [Market(venue.exchange, info.symbol) for info in venue.feed.markets]
         return await asyncio.to_thread(resumes_of, self._delivery.backend, markets, known)
+
+    def _compare_clock(self, venue: Venue, resumes: dict[Market, Resume]) -> None:
+        """Says so where the clock was ahead in an earlier session, or is behind now: nobody can tell which."""
+        if self._delivery is None:
+            return
+        from collector.resume import newest_ns
+
+        ours = {Market(venue.exchange, info.symbol) for info in venue.feed.markets}
+        newest = newest_ns(resume for market, resume in resumes.items() if market in ours)
+        if newest - self._clock.now_ns() > _CLOCK_BEHIND_NS:
+            log.warning(
+                "%s: the clock is behind what is stored, which reaches to %s: until then no epochs are written, and "
+                "rows of both sessions bear the same times. Is the clock right?",
+                venue.exchange,
+                show_ns(newest),
+                extra={"event": "clock_behind"},
+            )
 
     def _note_set_aside(self) -> None:
         if self._delivery is not None and self._delivery.journal.set_aside is not None:

@@ -234,7 +234,11 @@ class Recorder:
         if handover is not None and connection == handover.silent:
             if handover.offer(recv_ns, message, text, live.market.position(channel)):
                 self._take_over(recv_ns, live, channel, handover)
+            else:
+                self._hand_unsaid(recv_ns, live, channel, handover)
         else:
+            if handover is not None:
+                handover.said(text)
             if live.market.connection(channel) != connection:
                 live.apply(recv_ns, Opened(connection, [channel]))
                 self._by_connection.setdefault(connection, message.s)
@@ -253,7 +257,7 @@ class Recorder:
                 carrier = live.market.connection(channel)
                 if replaces is not None and carrier == replaces:
                     futures = live.market.session.futures
-                    self._handovers[symbol, channel] = Handover(replaces, connection, now_ns, futures=futures)
+                    self._handovers[symbol, channel] = Handover(replaces, connection, now_ns, channel, futures=futures)
                 elif carrier != connection:
                     fresh.append(channel)
             if fresh:
@@ -349,6 +353,8 @@ class Recorder:
 
     def stop(self, now_ns: int, reason: str) -> None:
         """The session ends: nothing is taken from here on."""
+        for (symbol, channel), handover in self._handovers.items():
+            self._hand_unsaid(now_ns, self._markets[symbol], channel, handover)
         self._stopped = True
         for live in self._markets.values():
             live.apply(now_ns, SessionStopped(reason))
@@ -365,17 +371,27 @@ class Recorder:
         for frame in frames:
             live.message(now_ns, frame.message, frame.text)
 
+    def _hand_unsaid(
+        self, now_ns: int, live: LiveMarket, channel: str, handover: Handover, *, ahead: bool = False
+    ) -> None:
+        """Gives the market what only the silent connection brought, with the time at which that was certain."""
+        for frame in handover.take_unsaid(live.market.position(channel), ahead=ahead):
+            live.message(now_ns, frame.message, frame.text)
+
     def _end_handover(self, now_ns: int, live: LiveMarket, channel: str, handover: Handover, closed: Closed) -> None:
         """One of two connections is gone. A market never heard of a new one that has not spoken yet."""
         if closed.connection == handover.speaker:
-            if handover.is_seamless(channel, now_ns, live.market.position(channel)):
+            if handover.is_seamless(now_ns, live.market.position(channel)):
                 self._take_over(now_ns, live, channel, handover)
                 live.apply(now_ns, closed)
             else:
                 live.apply(now_ns, closed)
                 self._take_over(now_ns, live, channel, handover)
-        elif closed.connection == handover.old:
-            live.apply(now_ns, closed)
+        else:
+            # The old one may be ahead of the new one, whose repetitions are for the market to tell.
+            self._hand_unsaid(now_ns, live, channel, handover, ahead=closed.connection == handover.old)
+            if closed.connection == handover.old:
+                live.apply(now_ns, closed)
         if closed.connection == handover.old:
             detail = f"{channel}: connection {handover.new} took over from {handover.old}"
             live.apply(now_ns, Note("rotated", f"{detail}; {handover.repeated} messages came on both"))

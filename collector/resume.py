@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.audit.gaps import read_gaps
+from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Unfilled
 from collector.core.ids import IdRanges
 from collector.core.inputs import Resume
@@ -62,6 +63,11 @@ def resumes_of(backend: Backend, markets: Iterable[Market], known: Mapping[Marke
                 log.warning("nor what is stored of the markets after it")
                 break
     return found
+
+
+def newest_ns(resumes: Iterable[Resume]) -> int:
+    """The newest time (ns) that any market remembers, by the clock of its session; 0 without one."""
+    return max((max(one.last_ns, (one.last_epoch or 0) * SECOND_NS) for one in resumes), default=0)
 
 
 def resume_from_store(backend: Backend, market: Market) -> Resume | None:

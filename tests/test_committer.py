@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -174,6 +175,30 @@ async def test_batches_that_the_journal_holds_no_more_are_a_gap(rig: Rig) -> Non
     await asyncio.sleep(0)
     await rig.committer.commit()
     assert rig.rows("gaps") == before + 2
+
+
+async def test_a_gap_that_is_told_in_the_moment_of_a_stop_is_committed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.committer.begin()
+    rig.second()
+    await rig.committer.commit()
+    before = rig.rows("gaps")
+    tell, telling, finished = asyncio.get_running_loop().call_soon_threadsafe, threading.Event(), threading.Event()
+
+    def slowly(*arguments: Any) -> None:
+        telling.set()
+        finished.wait(0.3)
+        tell(*arguments)
+
+    monkeypatch.setattr(rig.committer, "_loop", SimpleNamespace(call_soon_threadsafe=slowly))
+    damage = Damage("diffs", None, None, rig.feed.now - 1, rig.feed.now)
+    deliverer = asyncio.create_task(asyncio.to_thread(rig.committer.damaged, Market("binanceusdm", "AUSDT"), damage))
+    await asyncio.to_thread(telling.wait)
+    await rig.committer.finish()
+    finished.set()
+    await deliverer
+    assert rig.rows("gaps") == before + 1
 
 
 async def test_dead_letters_of_a_process_that_was_killed_are_a_gap_at_the_next_start(rig: Rig) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pytest
 from hypothesis import example, given, settings
@@ -29,6 +30,10 @@ STEPS = {"aggTrade": 1, "bookTicker": 7, "markPrice": 70}
 compact = json.JSONEncoder(separators=(",", ":")).encode  # as exchanges write
 UNCOUNTED = ("bookTicker", "markPrice")
 """Channels whose ids, or times, have holes that mean nothing."""
+
+
+Lost: TypeAlias = tuple[Collection[int], Collection[int]]
+NOTHING: Lost = ((), ())
 
 
 class Line(NamedTuple):
@@ -88,19 +93,24 @@ class Run:
         self.live = LiveMarket(session, SYMBOL, names, START_NS, capture)
         self.recorder = Recorder({SYMBOL: self.live}, lambda symbol, reason: None)
         self.batches: list[Batch] = []
+        self.arrived: list[int] = []
         self.stream = (Stream(SYMBOL, channel, f"btcusdt@{channel}"),)
 
     def at(self, ms: int) -> int:
         return START_NS + ms * 1_000_000
 
-    def play(self, old: Line, new: Line, *, look_ms: int = 1000) -> None:
-        """Everything in the order of receipt; the old connection is closed once the new one has taken over."""
+    def play(self, old: Line, new: Line, *, look_ms: int = 1000, lost: Lost = NOTHING) -> None:
+        """Everything in the order of receipt; the old connection is closed once the new one has taken over.
+
+        `lost` are the places, among all that each line brings, of what it leaves out.
+        """
         events: list[tuple[int, int, str]] = [(0, 0, "open old"), (new.begin_ms, 0, "open new")]
         events += [(line.end_ms, 3, f"end {line.number}") for line in (old, new) if line.end_ms < SPAN_MS]
         events += [(ms, 2, "look") for ms in range(new.begin_ms + look_ms, SPAN_MS, look_ms)]
         for line in (old, new):
-            frames = frames_of(line, self.channel, self.futures)
-            events += [(at, 1, f"{number} {text}") for at, number, text in frames]
+            frames = enumerate(frames_of(line, self.channel, self.futures))
+            left_out = lost[line.number - 1]
+            events += [(at, 1, f"{number} {text}") for place, (at, number, text) in frames if place not in left_out]
         gone: set[int] = set()
         for ms, _, what in sorted(events, key=lambda event: event[:2]):
             now_ns, word = self.at(ms), what.split()[0]
@@ -119,7 +129,10 @@ class Run:
                     gone.add(number)
                     self.recorder.closed(now_ns, number, self.stream, "disconnect")
             elif int(word) not in gone:
-                self.recorder.frame(now_ns, int(word), what.partition(" ")[2])
+                text = what.partition(" ")[2]
+                body = json.loads(text)
+                self.arrived.append(body.get("u") or body.get("E"))
+                self.recorder.frame(now_ns, int(word), text)
         self.recorder.stop(self.at(SPAN_MS), "stopped")
         self.batches += self.live.drain()
 
@@ -197,6 +210,57 @@ def test_whichever_dies_meanwhile(
     assert max(run.column(TABLES[channel], "recv_ns")) > run.at(SPAN_MS - 300), "it goes on"
 
 
+places = st.sets(st.integers(0, SPAN_MS // 70), max_size=100)
+
+
+@settings(max_examples=40, deadline=None)
+@example(channel="bookTicker", old_lag=0, new_lag=40, begin=4000, lost=({60, 61, 62}, set()))
+@example(channel="markPrice", old_lag=40, new_lag=0, begin=4000, lost=({65}, {1, 4}))
+@given(
+    channel=st.sampled_from(UNCOUNTED),
+    old_lag=lags_ms,
+    new_lag=lags_ms,
+    begin=st.integers(3000, 6000),
+    lost=st.tuples(places, places),
+)
+def test_what_only_one_of_the_two_brings_is_stored_where_no_id_would_miss_it(
+    channel: str, old_lag: int, new_lag: int, begin: int, lost: Lost
+) -> None:
+    run = Run(channel, futures=False)
+    run.play(Line(1, 0, NEVER, old_lag, 0), Line(2, begin, NEVER, new_lag, 0), lost=lost)
+    assert len(run.ids) == len(set(run.ids))
+    assert set(run.arrived) <= set(run.ids)
+    assert "quarantine" not in run.column("events", "kind")
+
+
+def test_two_messages_of_one_time_are_not_taken_for_one() -> None:
+    """Of such streams the market keeps the second in quarantine, if it is told of it."""
+    run = Run("markPrice", futures=True)
+    (_, _, text), *_ = tick_frames(Line(1, 0, NEVER, 0, 0), "markPrice")
+    other = text.replace('"p":"1.5"', '"p":"1.7"')
+    run.recorder.opened(run.at(0), 1, run.stream)
+    run.recorder.frame(run.at(50), 1, text)
+    run.recorder.opened(run.at(60), 2, run.stream, 1)
+    run.recorder.frame(run.at(70), 2, other)
+    run.recorder.stop(run.at(1000), "stopped")
+    run.batches += run.live.drain()
+    assert len(run.ids) == 1
+    assert run.column("events", "text").count(other.encode()) == 1
+
+
+def test_a_stop_in_between_leaves_nothing_behind() -> None:
+    run = Run("markPrice", futures=True)
+    first, second, third, *_ = [text for _, _, text in tick_frames(Line(1, 0, NEVER, 0, 0), "markPrice")]
+    run.recorder.opened(run.at(0), 1, run.stream)
+    run.recorder.frame(run.at(50), 1, first)
+    run.recorder.opened(run.at(60), 2, run.stream, 1)
+    run.recorder.frame(run.at(120), 2, second)
+    run.recorder.frame(run.at(190), 1, third)
+    run.recorder.stop(run.at(200), "stopped")
+    run.batches += run.live.drain()
+    assert sorted(run.ids) == [50, 120, 190]
+
+
 def test_an_old_connection_that_is_stuck_does_not_hold_up_the_new_one() -> None:
     run = Run("depth", futures=True)
     run.play(Line(1, 0, NEVER, 0, 0)._replace(end_ms=2000), Line(2, 5000, NEVER, 0, 0))
@@ -208,7 +272,8 @@ def test_an_old_connection_that_is_stuck_does_not_hold_up_the_new_one() -> None:
 def test_a_replay_gives_the_same_rows(channel: str, lags: tuple[int, int], tmp_path: Path) -> None:
     capture = CaptureWriter(tmp_path, "binanceusdm", SYMBOL, ManualClock(START_NS))
     run = Run(channel, futures=True, capture=capture)
-    run.play(Line(1, 0, NEVER, lags[0], 0), Line(2, 4000, NEVER, lags[1], 40))
+    lost = range(50, 200, 5), range(2, 200, 7)  # each leaves out some of what the other one brings
+    run.play(Line(1, 0, NEVER, lags[0], 0), Line(2, 4000, NEVER, lags[1], 40), lost=lost)
     run.live.close()
     again = Run(channel, futures=True)
     again.batches.clear()
@@ -246,7 +311,7 @@ def trade(number: int) -> tuple[AggTrade, str]:
 
 
 def test_the_new_one_speaks_once_it_is_level_and_the_old_one_is_a_reserve_from_then_on() -> None:
-    handover = Handover(1, 2, 0, futures=True)
+    handover = Handover(1, 2, 0, "trades", futures=True)
     assert not handover.offer(1, *trade(12), 10), "11 is yet to come from the old one"
     assert not handover.offer(2, *trade(13), 11), "so is 12"
     assert not handover.offer(3, *trade(14), 18)

@@ -168,6 +168,33 @@ def test_a_fault_that_does_not_come_twice_loses_nothing_unsaid(
         assert between[number] in stored or gap["from_id"] <= between[number] <= gap["to_id"]
 
 
+def test_events_of_the_moment_in_which_a_market_begins_anew_keep_their_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two rows of one key would be one in a scan."""
+    feed = Feed(tmp_path)
+    feed.diff("BUSDT")
+    for drained in (True, False):
+        feed.recorder.event(feed.now, "BUSDT", "before", "of the same time")
+        if drained:
+            feed.drained("BUSDT")
+        with monkeypatch.context() as patched:
+            break_once(patched, Core, "apply")
+            feed.markets["BUSDT"].apply(feed.now, Tick())
+    live = feed.drained("BUSDT")
+    kinds = [row["kind"] for row in live["events"]]
+    assert (kinds.count("before"), kinds.count("internal_error")) == (2, 2)
+    assert len({(row["time_ns"], row["sequence"]) for row in live["events"]}) == len(kinds)
+    for market in feed.markets.values():
+        market.close()
+    found: list[Batch] = []
+    template = SessionStarted(exchange="binance", symbol="", futures=False)
+    replay = Replay(template, ("BUSDT",), lambda exchange, symbol, batches: found.extend(batches))
+    replay.run(sorted(tmp_path.glob("*.zst")))
+    replayed = [row for row in tables(found)["events"] if row["kind"] != "session_stopped"]
+    assert replayed == live["events"]
+
+
 def test_failures_are_logged_with_their_cause(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

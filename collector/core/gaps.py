@@ -74,14 +74,17 @@ class GapLedger:
             self.open_gaps[stream] = self._state(stream, reason, from_id, None, from_ns, None, detected_ns)
 
     def close(self, stream: str, to_id: int | None, to_ns: int) -> None:
-        """Ends the open gap of `stream` before the message received at `to_ns`; healed if no id is missing."""
+        """Ends the open gap of `stream` before the message received at `to_ns`; healed if no id is missing.
+
+        Where the clock was set back before this session, the gap reaches over the time that was there twice.
+        """
         gap = self.open_gaps.pop(stream, None)
         if gap is None:
             return
         nothing_missing = gap.from_id is not None and to_id is not None and to_id < gap.from_id
-        self._revise(
-            gap, to_id=to_id, to_ns=to_ns, healed=nothing_missing, healed_by="continuity" if nothing_missing else None
-        )
+        from_ns, to_ns = sorted((gap.from_ns, to_ns))
+        healed_by = "continuity" if nothing_missing else None
+        self._revise(gap, from_ns=from_ns, to_id=to_id, to_ns=to_ns, healed=nothing_missing, healed_by=healed_by)
 
     def record(
         self,

@@ -15,13 +15,15 @@ from collector.core.sequencer import Position
 
 class Resume(msgspec.Struct):
     """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
-    by REST, and the last epoch written."""
+    by REST, and the last epoch written. `events` are those of the time `last_ns`, after which the next one is numbered.
+    """
 
     positions: dict[str, Position] = {}
     open_gaps: dict[str, Gap] = {}
     last_epoch: int | None = None
     last_ns: int = 0
     unfilled: list[Unfilled] = []
+    events: int = 0
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):

@@ -68,7 +68,7 @@ class Market:
         self._depth_rows = DepthRows(grid, self._stale_after_ns)
         self._epochs = Epochs(session.interval_s, start_ns, resume.last_epoch)
         self._last_epoch = resume.last_epoch
-        self._records = Records()
+        self._records = Records(resume.last_ns, resume.events)
         self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
         self._request: AnchorArrived | None = None
@@ -267,6 +267,7 @@ class Market:
             self._last_epoch,
             self._now_ns,
             self.unfilled(),
+            self._records.events_at(self._now_ns),
         )
 
     def _settle(self) -> None:

@@ -22,15 +22,16 @@ EVENT_COLUMNS = ("time_ns", "sequence", "kind", "stream", "connection", "detail"
 class Records:
     """Rows by table, in the order in which they came to be, and counters for whoever watches.
 
-    `watcher` is shown each batch as it comes.
+    `watcher` is shown each batch as it comes. `events` of the time `at_ns` are stored already: a market that failed
+    begins anew at that very time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, at_ns: int = 0, events: int = 0) -> None:
         self.watcher: Callable[[Batch], None] | None = None
         self.counts: Counter[str] = Counter()
         self._batches: list[Batch] = []
         self._events: list[tuple[Any, ...]] = []
-        self._at_time: dict[int, int] = {}
+        self._at_time: dict[int, int] = {at_ns: events}
 
     def add(self, batch: Batch) -> None:
         """Takes a batch; empty ones are left out."""
@@ -56,6 +57,10 @@ class Records:
         if len(self._at_time) > _TIMES:
             del self._at_time[next(iter(self._at_time))]
         self._events.append((time_ns, sequence, kind, stream, connection, detail, text))
+
+    def events_at(self, time_ns: int) -> int:
+        """How many events bear a time, of the newest ones."""
+        return self._at_time.get(time_ns, 0)
 
     def tell(self, time_ns: int, kind: str, detail: str) -> None:
         """An event of no stream in particular."""

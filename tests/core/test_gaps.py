@@ -32,6 +32,13 @@ def test_a_gap_in_which_nothing_is_missing_heals_by_continuity() -> None:
     assert not ledger.fill("trades", 11, 11)
 
 
+def test_a_gap_over_a_clock_that_was_set_back_reaches_over_both_its_ends() -> None:
+    ledger = GapLedger()
+    ledger.open("depth", "restart", 11, 9000, 400)
+    ledger.close("depth", 19, 410)
+    assert [(row.from_ns, row.to_ns) for row in ledger.rows] == [(9000, None), (410, 9000)]
+
+
 def test_late_messages_heal_a_gap_once_all_are_there() -> None:
     ledger = GapLedger()
     ledger.record("trades", "sequence", 5, 7, 1, 2, 2)

@@ -95,6 +95,16 @@ def test_one_absurd_id_does_not_hold_up_the_stream_for_ever() -> None:
     assert stream.judge(13, 13, 2_200, 5) is Verdict.NEXT
 
 
+def test_a_late_message_that_looks_like_a_new_count_is_stored_and_nothing_goes_unsaid() -> None:
+    """An id in a gap does not tell the two apart: after one absurd id all that follow lie in one."""
+    stream, ledger = sequencer()
+    arriving = ((100, 1000), (105, 1010), (103, 2100), (104, 2110), (107, 2120))
+    verdicts = [stream.judge(one, one, event_ms, event_ms).name for one, event_ms in arriving]
+    assert verdicts == ["NEXT", "BREAK", "RESTART", "NEXT", "BREAK"]
+    stated = [(row.from_id, row.to_id) for row in ledger.rows if row.revision or row.reason == "sequence"]
+    assert stated == [(101, 104), (106, None), (105, 106)], "103 to 105 too much, 101, 102 and 106 rightly"
+
+
 def test_without_a_clock_only_the_first_after_a_connect_can_begin_anew() -> None:
     stream, _ = sequencer(contiguous=False)
     for one in (100, 105, 109):

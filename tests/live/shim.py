@@ -71,6 +71,13 @@ def stepped_clock() -> None:
     time.time = lambda: wall() + step_ns() / 1e9  # type: ignore[assignment]
 
 
+def clock_ahead() -> None:
+    """The wall clock is an hour ahead."""
+    wall_ns, wall = time.time_ns, time.time
+    time.time_ns = lambda: wall_ns() + HOUR_NS  # type: ignore[assignment]
+    time.time = lambda: wall() + HOUR_NS / 1e9  # type: ignore[assignment]
+
+
 def lossy_market() -> None:
     """A bug: every hundredth message of ETHUSDT makes its market raise."""
     from collector.core.market import Market
@@ -135,6 +142,7 @@ FAULTS: dict[str, Callable[[], None]] = {
         stalled_backend,
         blocked_loop,
         stepped_clock,
+        clock_ahead,
         lossy_market,
         refused_trades,
         soak,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ import msgspec
 
 from collector.audit.gaps import read_gaps
 from storage_backends.interface import Market
-from tests.live.harness import Process, Simulator, live
+from tests.live.harness import Process, Simulator, collector, live
 from tests.live.invariant import check_promise, stored_ids
 from tests.stores import open_local, rows
 
@@ -49,6 +50,29 @@ def test_a_wall_clock_that_steps_moves_no_stamp(
     assert stamps[-1] - stamps[0] < 30 * 10**9
     assert "closed" not in {row["kind"] for row in rows(store, "events", BTC)}
     check_promise(simulator, tmp_path, BTC)
+
+
+def test_a_clock_that_was_ahead_leaves_a_gap_and_is_said(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    simulator = simulate("--symbols", "1")
+    ahead = live(simulator, tmp_path, shim="clock_ahead")
+    processes.append(ahead)
+    assert ahead.stop() == 0, ahead.output
+    right = Process("run", "--exchange", "binanceusdm", "--url-root", simulator.url, "--data-dir", str(tmp_path))
+    processes.append(right)
+    right.wait_for("collecting")
+    time.sleep(2)
+    assert right.stop() == 0, right.output
+    warning = "the clock is behind what is stored"
+    assert (ahead.output.count(warning), right.output.count(warning)) == (0, 1)
+    store = open_local(tmp_path)
+    second_ns, first_ns = (row["time_ns"] for row in rows(store, "events", BTC) if row["kind"] == "session_started")
+    (gap,) = [one for one in read_gaps(store, BTC) if one.stream == "depth" and one.reason == "restart"]
+    assert gap.to_ns is not None
+    assert second_ns == gap.detected_ns <= gap.from_ns < first_ns < gap.to_ns
+    report = json.loads(collector("verify", "--json", "--data-dir", tmp_path, check=False).stdout)
+    assert report["markets"][0]["covered"]["seconds"] == 0, "what is of which session, nobody can tell"
 
 
 def test_a_loop_that_stands_still_for_3_s_skips_no_epoch(
