@@ -227,8 +227,6 @@ class Pipeline:
 
     # -- run
 
-    # -- run
-
     async def _collect(self) -> None:
         """Ticks and commits at the end of each second until told to stop."""
         settings, clock = self._settings, self._clock
