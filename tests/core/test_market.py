@@ -33,7 +33,7 @@ def differing(one: dict[str, list[dict[str, Any]]], other: dict[str, list[dict[s
     ][:1]
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(SEEDS, st.booleans(), st.booleans(), SEEDS)
 def test_rows_do_not_depend_on_when_they_are_drained(seed: int, futures: bool, asked: bool, drains: int) -> None:
     script = Script(seed, futures=futures, faults=ODD, asked=asked)
@@ -46,7 +46,7 @@ def test_rows_do_not_depend_on_when_they_are_drained(seed: int, futures: bool, a
     assert differing(once, random_ones) == []
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(SEEDS, st.booleans())
 def test_every_id_sent_is_stored_once_or_lies_in_a_gap(seed: int, futures: bool) -> None:
     script = Script(seed, futures=futures, faults=FAULTS)
@@ -66,7 +66,7 @@ def test_every_id_sent_is_stored_once_or_lies_in_a_gap(seed: int, futures: bool)
                 assert cover.holds(first, last), (stream, first, last)
 
 
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=60)
 @given(SEEDS, st.booleans(), st.booleans())
 def test_a_book_in_step_is_the_exchanges_and_valid_rows_show_it(seed: int, futures: bool, asked: bool) -> None:
     script = Script(seed, futures=futures, faults=FAULTS, asked=asked)

@@ -78,7 +78,7 @@ def tables(draw: st.DrawFn) -> list[Batch]:
     return batches
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(tables())
 def test_every_table_and_kind_of_column(batches: list[Batch]) -> None:
     table = to_arrow([decode(batch.table, encode(batch)) for batch in batches])
@@ -95,7 +95,7 @@ def test_every_table_and_kind_of_column(batches: list[Batch]) -> None:
     table.validate(full=True)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(tables(), st.data())
 def test_groups_that_are_converted_together_are_as_each_by_itself(batches: list[Batch], data: st.DataObject) -> None:
     sizes = data.draw(st.permutations(range(1, len(batches) + 1)))
