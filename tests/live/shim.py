@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from collector.cli import main
+from collector.lean_pyarrow import with_system_memory
 
 HOUR_NS = 3600 * 10**9
 
@@ -151,5 +152,6 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 if __name__ == "__main__":
+    with_system_memory()  # the faults import pyarrow before the command can say so
     FAULTS[sys.argv[1]]()
     main(sys.argv[2:])
