@@ -29,6 +29,7 @@ from collector.sources.capture import (
     RAW_STREAM,
     CaptureError,
     CaptureLine,
+    ReadReport,
     merge_captures,
     read_capture,
     symbol_of,
@@ -69,7 +70,7 @@ class Replay:
     `run --raw` wrote do. `complete` adds to it what depends on the market. `adapt` changes any session, and `features`,
     where given, replaces what it says. `model` forecasts anew, whatever model a session names; without it there are no
     forecasts, and `other_models` has the fingerprints of those that sessions name and that were not used. `symbols`
-    (the exchange's own ids) restricts the markets; empty takes all.
+    (the exchange's own ids) restricts the markets; empty takes all. `torn` says afterwards why files ended early.
     """
 
     template: SessionStarted
@@ -80,6 +81,7 @@ class Replay:
     model: ModelFile | None = None
     adapt: Callable[[SessionStarted], SessionStarted] = lambda session: session
     other_models: set[str] = field(default_factory=set)
+    torn: dict[Path, str] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
     _across: Across = field(default_factory=Across)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
@@ -96,7 +98,8 @@ class Replay:
         """
         progress = self.progress
         uncommitted = Uncommitted(paths)
-        for path, line in merge_captures([path for path in paths if path not in uncommitted.wholly]):
+        reports: dict[Path, ReadReport] = {}
+        for path, line in merge_captures([path for path in paths if path not in uncommitted.wholly], reports=reports):
             if progress.first_ns is None:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1
@@ -106,6 +109,7 @@ class Replay:
                 self._line(path, line)
             if every is not None and progress.inputs % 10_000 == 0:
                 every(progress)
+        self.torn = {path: report.torn for path, report in reports.items() if report.torn}
         for key, running in self._running.items():
             if not running.stopped:
                 running.market.apply(running.last_ns, SessionStopped("end of capture"))

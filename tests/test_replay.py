@@ -83,6 +83,16 @@ def test_what_is_no_capture_is_refused(tmp_path: Path) -> None:
         replay(tmp_path / "notes")
 
 
+def test_a_capture_that_is_cut_short_says_so(tmp_path: Path) -> None:
+    exchange = Exchange(futures=True)
+    whole = write(tmp_path / "btcusdt_20231114", *(frame(exchange, START_NS + number) for number in range(4)))
+    cut = tmp_path / "ethusdt_20231114"
+    cut.write_bytes(whole.read_bytes()[:-9])
+    replaying = Replay(TEMPLATE, (), lambda *_: None)
+    assert replaying.run([whole, cut]).inputs == 7
+    assert replaying.torn == {cut: "line 4 is cut short"}
+
+
 def test_a_line_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "btcusdt", (START_NS, '{"stream":"!collector","data":{"event":"of a later version"}}'))
     with pytest.raises(ConfigurationError, match="this version cannot read"):

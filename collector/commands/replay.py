@@ -121,10 +121,7 @@ def replay(
         raise ConfigurationError("--symbol", ", ".join(symbols), "is not in these captures")
     with_rows.flush()
     backend.close()
-    if replaying.other_models:
-        used = "no model" if model_file is None else f"model {model_file.fingerprint}"
-        others = ", ".join(sorted(replaying.other_models))
-        click.echo(f"replayed with {used}; captured with model {others}: forecasts are not those of the run", err=True)
+    _say_what_differs(replaying, model_file)
     used_s = time.process_time() - began
     market_s = (progress.last_ns - (progress.first_ns or 0)) / 1e9
     if as_json:
@@ -136,3 +133,13 @@ def replay(
     for name, tables in counts.items():
         click.echo(f"{name}: " + ", ".join(f"{rows:,} {table}" for table, rows in sorted(tables.items())))
     click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {store.place[1]}")
+
+
+def _say_what_differs(replaying: Replay, model_file: ModelFile | None) -> None:
+    """What makes the rows others than those of the run."""
+    if replaying.other_models:
+        used = "no model" if model_file is None else f"model {model_file.fingerprint}"
+        others = ", ".join(sorted(replaying.other_models))
+        click.echo(f"replayed with {used}; captured with model {others}: forecasts are not those of the run", err=True)
+    for path, why in replaying.torn.items():
+        click.echo(f"{path}: {why}; what stands before that was replayed", err=True)
