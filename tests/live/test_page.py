@@ -13,7 +13,7 @@ from tests.live.harness import Process, Simulator, live
 from tests.live.test_http import free_port, get
 from tests.serve.browser import Page, browse, require_chromium
 
-_STATUS = "document.getElementById('status').textContent"
+_STATUS = "document.getElementById('status')?.textContent"  # there is none before the page is
 _NOT_DARK = """(() => {
   const map = document.getElementById('map');
   const bytes = map.getContext('2d').getImageData(0, 0, map.width, map.height).data;
