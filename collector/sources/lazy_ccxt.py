@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from collector.sources.deferred import import_deferring
+
 EXCHANGES = ("binance", "binanceusdm")
 """Those whose frames are read without ccxt."""
 
@@ -97,6 +99,7 @@ def load(exchange: str) -> type[Any]:
     if exchange not in EXCHANGES and exchange not in available():
         raise ValueError(f"--exchange {exchange!r} is not supported: use one that ccxt.pro has, such as binanceusdm")
     install()
+    import_deferring("ccxt.base.exchange")
     # ccxt.pro.binanceusdm takes its REST twin as an attribute of the package, which this import binds.
     importlib.import_module(f"ccxt.async_support.{exchange}")
     module = importlib.import_module(f"ccxt.pro.{exchange}")
