@@ -10,7 +10,6 @@ import hashlib
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage_backends import layout, parquet
 from storage_backends.days import Day
@@ -73,8 +72,8 @@ class FileDays:
             for group in _row_groups(self._store.scan(table.name, day.market, *layout.range_of_date(day.date))):
                 part.add(group)
                 rows += len(group)
-                span = pc.min_max(group.column(table.span)).as_py()
-                ends += [span["min"], span["max"]]
+                spans = group.column(table.span).to_numpy()
+                ends += [int(spans.min()), int(spans.max())]
             if not rows:
                 return None
             part.finish(writer=layout.COMPACTED, content_hash=content_hash)

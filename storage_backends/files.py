@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import pyarrow.compute as pc
-
 from storage_backends import layout
 from storage_backends.errors import PermanentBackendError
 from storage_backends.formats import SUFFIX_OF, PartGone, encode, part_of
 from storage_backends.interface import Backend, Market, TableStats, legal
+from storage_backends.key_order import in_key_order
 from storage_backends.layout import PartName, TimeRange
-from storage_backends.merge import Chunk, Part, in_key_order, merge
+from storage_backends.merge import Chunk, Part, merge
 from storage_backends.part import select_times, validate
 from storage_backends.schema import TABLES, Table, known
 
@@ -261,6 +260,8 @@ class FileBackend(Backend):
                 if after is None:
                     yield chunk
                 else:
+                    import pyarrow.compute as pc
+
                     yield Chunk(chunk.rows.filter(pc.greater(chunk.rows.column(table.key[0]), after)), chunk.last)
 
     def _stats(self, table: str, market: Market) -> TableStats:

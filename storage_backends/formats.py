@@ -1,29 +1,23 @@
-"""The file formats of a part, by the suffix of its name."""
+"""The file formats of a part, by the suffix of its name. What only JSON lines need is imported with them."""
 
 from __future__ import annotations
 
 from io import BytesIO
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-
 from storage_backends.errors import TransientBackendError
-from storage_backends.jsonl import JsonlFile, JsonlWriter
 from storage_backends.layout import JSONL, PARQUET
 from storage_backends.parquet import ParquetWriter
 from storage_backends.parquet import PartFile as ParquetFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import pyarrow as pa
 
     from storage_backends.part import PartFile, PartWriter, Sink
     from storage_backends.schema import Table
 
 SUFFIX_OF: Final = {"parquet": PARQUET, "jsonl": JSONL}
 """The formats by the names that people use."""
-
-_FILES: Final[dict[str, Callable[[pa.NativeFile, str, Table], PartFile]]] = {PARQUET: ParquetFile, JSONL: JsonlFile}
-_WRITERS: Final[dict[str, Callable[[Table, Sink], PartWriter]]] = {PARQUET: ParquetWriter, JSONL: JsonlWriter}
 
 
 class PartGone(TransientBackendError):
@@ -36,7 +30,11 @@ class PartGone(TransientBackendError):
 
 def writer_of(suffix: str, table: Table, sink: Sink) -> PartWriter:
     """Begins a file of `table` in the format of `suffix`."""
-    return _WRITERS[suffix](table, sink)
+    if suffix == PARQUET:
+        return ParquetWriter(table, sink)
+    from storage_backends.jsonl import JsonlWriter
+
+    return JsonlWriter(table, sink)
 
 
 def encode(suffix: str, table: Table, rows: pa.Table, *, writer: str, content_hash: str) -> bytes:
@@ -50,4 +48,8 @@ def encode(suffix: str, table: Table, rows: pa.Table, *, writer: str, content_ha
 
 def part_of(source: pa.NativeFile, name: str, table: Table) -> PartFile:
     """The file `name`, by its suffix, whose bytes are `source`. Raises what `part.PartFile` raises."""
-    return _FILES[PARQUET if name.endswith(PARQUET) else JSONL](source, name, table)
+    if name.endswith(PARQUET):
+        return ParquetFile(source, name, table)
+    from storage_backends.jsonl import JsonlFile
+
+    return JsonlFile(source, name, table)

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from storage_backends.errors import PermanentBackendError, TransientBackendError
 from storage_backends.interface import Market, legal
-from storage_backends.merge import in_key_order
-from storage_backends.schema import Table, bare, known
+from storage_backends.key_order import in_key_order
+from storage_backends.schema import Table, bare, in_schema, known
 
 if TYPE_CHECKING:
     from storage_backends.interface import Backend
@@ -97,7 +97,7 @@ class HotStore:
             TransientBackendError: the file cannot be written now; what was there still is.
         """
         definition = known(table)
-        rows = rows.slice(max(0, rows.num_rows - window_size)).cast(_schema(table))
+        rows = in_schema(rows.slice(max(0, rows.num_rows - window_size)), _schema(table))
         try:
             before = self.read_hot(table, market)
         except PermanentBackendError:

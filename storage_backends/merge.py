@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from storage_backends.key_order import in_key_order
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,31 +63,9 @@ class _Run:
         if rows is None or limit is None:
             self.rows = None
             return rows
-        count = pc.sum(pc.less(rows.column(lead), limit)).as_py() or 0
+        count = int(np.searchsorted(rows.column(lead).to_numpy(), limit))
         self.rows = rows.slice(count)
         return rows.slice(0, count)
-
-
-def in_key_order(table: Table, rows: pa.Table) -> pa.Table:
-    """Sorts by key and keeps the preferred row of each key; between equals the one that came first."""
-    if len(rows) < 2 or _ascends(table, rows):
-        return rows
-    order = [*((name, "ascending") for name in table.key), *table.prefer]
-    # Sorting is stable, which is what makes "came first" hold.
-    rows = rows.take(pc.sort_indices(rows, sort_keys=order))
-    differs = None
-    for name in table.key:
-        values = rows.column(name).combine_chunks()
-        changed = pc.not_equal(values[1:], values[:-1])
-        differs = changed if differs is None else pc.or_(differs, changed)
-    return rows.filter(pa.concat_arrays([pa.array([True]), differs]))
-
-
-def _ascends(table: Table, rows: pa.Table) -> bool:
-    if len(table.key) > 1:
-        return False
-    values = rows.column(table.key[0]).to_numpy()
-    return bool((values[1:] > values[:-1]).all())
 
 
 def merge(table: Table, parts: Sequence[Part]) -> Iterator[pa.Table]:

@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from storage_backends.errors import PermanentBackendError
 from storage_backends.merge import Chunk
 from storage_backends.part import PartStats, damage, foreign, identify, select_times
-from storage_backends.schema import bare
+from storage_backends.schema import bare, in_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ class ParquetWriter:
         self._file = pq.ParquetWriter(self._pages, self._schema, **_options(table))
 
     def add(self, rows: pa.Table) -> None:
-        self._file.write_table(rows.cast(self._schema), row_group_size=rows_per_group(rows))
+        self._file.write_table(in_schema(rows, self._schema), row_group_size=rows_per_group(rows))
 
     def finish(self, *, writer: str, content_hash: str) -> None:
         table = self._table
@@ -131,6 +131,10 @@ def rows_per_group(rows: pa.Table) -> int:
     """How many rows like these a row group may hold."""
     bytes_per_row: int = max(1, rows.nbytes // max(1, len(rows)))
     return max(1, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // bytes_per_row))
+
+
+def _as(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    return column if column.type == kind else column.cast(kind)
 
 
 def _options(table: Table) -> dict[str, Any]:
@@ -203,7 +207,7 @@ class PartFile:
         rows = self._file.read_row_group(group, columns=stored, use_threads=many)
         wanted = bare(self._table.schema)
         arrays = [
-            rows.column(name).cast(wanted.field(name).type)
+            _as(rows.column(name), wanted.field(name).type)
             if name in self._stored
             else pa.nulls(len(rows), wanted.field(name).type)
             for name in columns

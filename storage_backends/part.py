@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from storage_backends.errors import PermanentBackendError
 
@@ -122,7 +121,10 @@ def select_times(table: Table, rows: pa.Table, within: TimeRange) -> pa.Table:
         inside &= times >= within.start
     if within.end is not None:
         inside &= times < within.end
-    return rows if inside.all() else rows.filter(inside)
+    places = np.flatnonzero(inside)
+    if not len(places) or places[-1] - places[0] + 1 == len(places):  # as nearly always; a slice copies nothing
+        return rows.slice(places[0] if len(places) else 0, len(places))
+    return rows.filter(inside)
 
 
 def validate(table: Table, rows: pa.Table) -> None:
@@ -140,7 +142,11 @@ def validate(table: Table, rows: pa.Table) -> None:
     for field, column in zip(table.schema, rows.columns, strict=True):
         if not field.nullable and column.null_count:
             raise PermanentBackendError(f"rows do not fit table {table.name}: {field.name} is null in some row")
-        if pa.types.is_list(field.type) and not field.type.value_field.nullable:
-            flat = pc.list_flatten(column)
-            if flat.null_count:
-                raise PermanentBackendError(f"rows do not fit table {table.name}: {field.name} holds a null")
+        complete = pa.types.is_list(field.type) and not field.type.value_field.nullable
+        if complete and any(_holds_null(lists) for lists in column.chunks):
+            raise PermanentBackendError(f"rows do not fit table {table.name}: {field.name} holds a null")
+
+
+def _holds_null(lists: pa.ListArray) -> bool:
+    """Whether an element of a list is null; what no list reaches may be so."""
+    return bool(lists.values.null_count and lists.flatten().null_count)

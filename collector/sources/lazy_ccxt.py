@@ -57,7 +57,9 @@ class _OnDemand(ModuleType):
 
 
 def install() -> None:
-    """Puts the stand-ins in place. Does nothing once any part of ccxt is imported, so it may be called at will.
+    """Puts the stand-ins in place, and imports what all exchanges are based on, without what only signing needs.
+
+    Does nothing once any part of ccxt is imported, so it may be called at will.
 
     Raises:
         ModuleNotFoundError: ccxt is not installed.
@@ -72,6 +74,7 @@ def install() -> None:
         module = _OnDemand(f"ccxt.{package}", folder / package)
         sys.modules[module.__name__] = module
         setattr(root, package, module)
+    import_deferring("ccxt.base.exchange")
 
 
 def _folder() -> Path:
@@ -99,7 +102,6 @@ def load(exchange: str) -> type[Any]:
     if exchange not in EXCHANGES and exchange not in available():
         raise ValueError(f"--exchange {exchange!r} is not supported: use one that ccxt.pro has, such as binanceusdm")
     install()
-    import_deferring("ccxt.base.exchange")
     # ccxt.pro.binanceusdm takes its REST twin as an attribute of the package, which this import binds.
     importlib.import_module(f"ccxt.async_support.{exchange}")
     module = importlib.import_module(f"ccxt.pro.{exchange}")

@@ -21,8 +21,9 @@ from storage_backends.bigtable.codec import decode
 from storage_backends.bigtable.index import SLICE_S, Index, Slice
 from storage_backends.bigtable.keys import DATA_TABLE, time_range
 from storage_backends.bigtable.writer import payloads
+from storage_backends.key_order import in_key_order
 from storage_backends.layout import TimeRange
-from storage_backends.merge import Chunk, Part, in_key_order, merge
+from storage_backends.merge import Chunk, Part, merge
 from storage_backends.part import select_times
 
 if TYPE_CHECKING:

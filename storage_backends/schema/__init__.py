@@ -23,7 +23,7 @@ from storage_backends.schema.records import CLOCK, EVENTS, GAPS, QUALITY
 from storage_backends.schema.table import NS_PER_UNIT, Table
 from storage_backends.schema.trades import BARS, KLINES, RAW_TRADES, TRADES
 
-__all__ = ["NS_PER_UNIT", "SCHEMA_VERSION", "TABLES", "Table", "bare", "known"]
+__all__ = ["NS_PER_UNIT", "SCHEMA_VERSION", "TABLES", "Table", "bare", "in_schema", "known"]
 
 TABLES: Final[dict[str, Table]] = {
     table.name: table
@@ -72,3 +72,8 @@ def known(name: str) -> Table:
 def bare(schema: pa.Schema) -> pa.Schema:
     """The schema without its documentation."""
     return pa.schema([field.remove_metadata() for field in schema]).remove_metadata()
+
+
+def in_schema(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows in `schema`, as `Table.cast` gives them; but that imports Arrow's functions, 9 MB, to do nothing."""
+    return pa.Table.from_arrays(rows.columns, schema=schema) if rows.schema.equals(schema) else rows.cast(schema)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage_backends.contract_rows import arrow, key_of, preferred, row
-from storage_backends.merge import Chunk, Part, in_key_order, merge
+from storage_backends.key_order import in_key_order
+from storage_backends.merge import Chunk, Part, merge
 from storage_backends.schema import TABLES
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collector.core.inputs import Resume, SessionStarted
 from collector.core.market import Market
 from collector.core.venues.open import frame_decoder, open_market
 from collector.journal.arrow import to_arrow
-from storage_backends.merge import in_key_order
+from storage_backends.key_order import in_key_order
 from storage_backends.schema import TABLES
 
 SECOND = 1_000_000_000
