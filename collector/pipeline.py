@@ -28,6 +28,7 @@ from collector.delivery import Delivery
 from collector.errors import MachineFailed
 from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
+from collector.memory import keep_giving_back
 from collector.observers import Observers
 from collector.settings import RunSettings
 from collector.times import show_ns
@@ -183,6 +184,7 @@ class Pipeline:
         self._feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._collecting]
         histories = [venue.history for venue in self._collecting if venue.history is not None]
         self._feeds += [asyncio.create_task(history.run()) for history in histories]
+        self._feeds.append(asyncio.create_task(keep_giving_back(), name="memory"))
         self._tasks += [self._chores, *self._feeds]
 
     async def _resumes(self, venue: Venue, known: dict[Market, Resume]) -> dict[Market, Resume]:

@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 
 
@@ -45,30 +43,3 @@ def test_the_allocator_is_the_systems_unless_somebody_chose() -> None:
     pool = "without_pandas()\nimport pyarrow as pa\nassert pa.default_memory_pool().backend_name == "
     run(lean + pool + "'system'")
     run("import os\nos.environ['ARROW_DEFAULT_MEMORY_POOL'] = 'mimalloc'\n" + lean + pool + "'mimalloc'")
-
-
-RETAINED = """
-import re, sys, threading
-import numpy as np
-from pathlib import Path
-
-def held_mb():
-    return int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 1024
-
-def work():
-    for size_mb in (20, 19, 18):
-        np.ones(size_mb << 17)
-
-before = held_mb()
-thread = threading.Thread(target=work)
-thread.start()
-thread.join()
-assert (held_mb() - before > 15) is (sys.argv[1] == "kept"), held_mb() - before
-"""
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc, measured in /proc")
-@pytest.mark.parametrize("lean", [True, False])
-def test_large_pieces_go_back_to_the_system(lean: bool) -> None:
-    code = ("from collector.lean_pyarrow import with_system_memory\nwith_system_memory()\n" if lean else "") + RETAINED
-    subprocess.run([sys.executable, "-c", code, "gone" if lean else "kept"], cwd=ROOT, timeout=60, check=True)

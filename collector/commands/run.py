@@ -272,9 +272,11 @@ def run(
 
     if not dry_run:
         from collector.lean_pyarrow import with_system_memory, without_pandas
+        from collector.memory import without_large_leftovers
 
         with_system_memory()
         without_pandas()
+        without_large_leftovers()
     try:
         asyncio.run(Pipeline(settings, SystemClock(), say, consumers).run())
     finally:
