@@ -81,13 +81,14 @@ _BUSY_TIMEOUT_S = 10.0
 def connect(path: Path) -> sqlite3.Connection:
     """A connection for the process that holds the lock; usable from any thread, by one at a time."""
     db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    # Debian's SQLite zeroes freed pages unless told otherwise, which would write every delivered byte twice.
+    # Debian's SQLite zeroes freed pages unless told otherwise, which would write every delivered byte twice. What is
+    # written is read once, minutes later, or never: a cache larger than a commit only holds memory.
     db.executescript(f"""
         PRAGMA synchronous = FULL;
         PRAGMA secure_delete = OFF;
         PRAGMA wal_autocheckpoint = 0;
         PRAGMA journal_size_limit = {16 << 20};
-        PRAGMA cache_size = -4096;
+        PRAGMA cache_size = -1024;
         PRAGMA temp_store = MEMORY;
     """)
     return db
