@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -68,6 +69,24 @@ def test_kill_9_at_random_moments_loses_nothing_committed(
     gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.reason == "restart"]
     assert gaps
     assert all(gap.to_ns is not None for gap in gaps)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_a_run_that_writes_loads_no_library_that_it_does_not_use(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    """Nor does the next one, which reads the end of the store and states gaps. Each of them takes megabytes."""
+    simulator = simulate("--symbols", "1")
+    for _ in range(2):
+        process = live(simulator, tmp_path, "--flush-interval", "1")
+        processes.append(process)
+        time.sleep(4)
+        loaded = Path(f"/proc/{process.pid}/maps").read_text()
+        assert process.stop() == 0, process.output
+        assert "_parquet." in loaded
+        unused = ("pyarrow/_compute.", "/cryptography/", "/charset_normalizer/", "/zstandard/", "/pandas/", "/torch/")
+        assert [name for name in unused if name in loaded] == []
+    assert rows(open_local(tmp_path), "gaps", MARKET)
 
 
 def test_sigterm_drains_and_the_next_session_is_one_gap_away(
