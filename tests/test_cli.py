@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import click
 import pytest
 
 from collector.cli import COMMANDS, main, options
+from collector.cli import collector as collector_commands
 from collector.config import check_environment, load_environment_file, variables
 from collector.errors import ConfigurationError
 from collector.settings import RunSettings
@@ -371,6 +373,36 @@ def test_the_example_settings_are_all_known(tmp_path: Path) -> None:
 def test_no_two_options_share_a_variable() -> None:
     names = [name for option in sorted(options()) for name in variables(option)]
     assert len(names) == len(set(names))
+
+
+def every_option() -> Iterator[tuple[str, set[str]]]:
+    """Every option of both programs: its command, and its spellings."""
+    from training.cli import training
+
+    def of(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
+        yield from ((name, set(one.opts)) for one in command.params if isinstance(one, click.Option))
+        if isinstance(command, click.Group):
+            ctx = click.Context(command)
+            for other in command.list_commands(ctx):
+                found = command.get_command(ctx, other)
+                assert found is not None
+                yield from of(found, f"{name} {other}")
+
+    yield from of(collector_commands, "collector")
+    yield from of(training, "training")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "other"),
+    [
+        ("--start", "--from"), ("--end", "--to"), ("--http-host", "--host"), ("--http-port", "--port"),
+        ("--out", "--output"), ("--symbol", "-s"),
+    ],
+)  # fmt: skip
+def test_what_means_the_same_can_be_spelled_alike_everywhere(spelling: str, other: str) -> None:
+    found = [(command, names) for command, names in every_option() if spelling in names]
+    assert found
+    assert [command for command, names in found if other not in names] == []
 
 
 def test_every_command_has_help(call: Call) -> None:

@@ -56,7 +56,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def market_options(command: Command) -> Command:
     """--exchange and --symbol as filters of a store, from flags alone: elsewhere they say what to collect."""
     command = click.option(
-        "--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]"
+        "-s", "--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]"
     )(command)
     return click.option("--exchange", multiple=True, help="as stored: binanceusdm, …; repeatable  [default: all]")(
         command
