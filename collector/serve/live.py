@@ -12,6 +12,7 @@ from fastapi import HTTPException
 
 from collector.clock import Clock
 from collector.live_state import STATE_FILE, State, is_fresh, read_state
+from collector.times import show_ns
 
 _LOOK_S = 0.1
 
@@ -46,7 +47,8 @@ class Live:
         if state is None:
             raise HTTPException(503, "no collector has run on this data folder")
         if not is_fresh(state, self._clock.now_ns()):
-            raise HTTPException(503, f"the collector has stopped: its last word is of {state.now_ns // 10**9} s")
+            what = "has stopped" if state.stopping else "stands still or was killed"
+            raise HTTPException(503, f"the collector {what}: last word {show_ns(state.now_ns)[:19]} UTC")
         return state
 
     def status(self) -> dict[str, Any]:
