@@ -102,6 +102,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["run", "--book-grid", "100ms", "--no-depth-update"], ["--book-grid", "100ms", "depth"]),
         (["run", "--tick-sizes", "10,ten"], ["--tick-sizes", "ten", "auto"]),
         (["run", "--tick-sizes", "-5"], ["--tick-sizes", "-5"]),
+        (["run", "--tick-sizes", "BTC=10"], ["--tick-sizes", "BTC", "did you mean BTC/USDT?"]),
+        (["run", "--tick-sizes", "ETH/USDT=10;default=auto"], ["--tick-sizes", "ETHUSDT", "--symbol has BTC/USDT"]),
         (["run", "--kline", "7m"], ["--kline", "7m", "15m"]),
         (["run", "--exchange", "binance", "--mark-price"], ["markPrice", "binance"]),
         (["run", "--top-n", "7"], ["--top-n", "7", "20"]),
@@ -373,6 +375,20 @@ def test_the_example_settings_are_all_known(tmp_path: Path) -> None:
 def test_no_two_options_share_a_variable() -> None:
     names = [name for option in sorted(options()) for name in variables(option)]
     assert len(names) == len(set(names))
+
+
+def test_widths_are_checked_against_what_is_known_before_the_exchange_is_asked(
+    call: Call, settings: list[RunSettings]
+) -> None:
+    for more in (
+        ("--symbol", "ETH/USDT", "--symbol", "BTCUSDT"),
+        ("--symbol", "*/USDT"),
+        ("--symbol", "ETH/USDT", "--exchange", "bybit-swap"),
+        ("--symbol", "ETH/USDT", "--shard-count", "2", "--shard-index", "0"),
+        ("--symbol", "ETH/USDT", "--shard-count", "2", "--shard-index", "1"),
+    ):
+        assert call("run", "--tick-sizes", "ETHUSDT=10;default=auto", *more)[0] == 0
+    assert len(settings) == 5
 
 
 def every_option() -> Iterator[tuple[str, set[str]]]:

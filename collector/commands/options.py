@@ -20,6 +20,7 @@ from collector.interrupts import interrupt_kept
 from collector.markets import WHEN_STORED, exchange_symbol, listed
 from collector.sizes import Size
 from collector.sources.markets import is_wildcard
+from collector.ticks import Ticks, named_in
 from storage_backends.interface import Backend, Market
 from storage_backends.settings import StoreSettings
 
@@ -138,6 +139,27 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     if not channels:
         raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
     return channels
+
+
+def check_named(ticks: Ticks | None, exchanges: tuple[str, ...], symbols: tuple[str, ...]) -> None:
+    """Refuses widths of a price level for a market that will not be collected.
+
+    Where only the exchange can say which markets there will be (a wildcard, an exchange with names of its own), a run
+    says at its start what is left over. Markets of another shard are collected too.
+
+    Raises:
+        ConfigurationError: see above.
+    """
+    if any(map(is_wildcard, symbols)) or {exchange_named(exchange).protocol for exchange in exchanges} != {"binance"}:
+        return
+    collected = {exchange_symbol(symbol): symbol for symbol in symbols}
+    for name in named_in(ticks):
+        if name not in collected:
+            near = difflib.get_close_matches(name, collected, n=1) or [one for one in collected if one.startswith(name)]
+            meant = f"; did you mean {collected[near[0]]}?" if near else ""
+            raise ConfigurationError(
+                "--tick-sizes", name, f"is not collected: --symbol has {', '.join(symbols)}{meant}"
+            )
 
 
 def _not_collected(channel: str) -> ConfigurationError:
