@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from collector.config import load_file, setting
 from collector.core.channels import CHANNELS, channel_of, is_channel
@@ -142,14 +143,17 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
 
 
 def check_named(ticks: Ticks | None, exchanges: tuple[str, ...], symbols: tuple[str, ...]) -> None:
-    """Refuses widths of a price level for a market that will not be collected.
+    """Refuses widths of a price level that the flag gives a market that will not be collected.
 
-    Where only the exchange can say which markets there will be (a wildcard, an exchange with names of its own), a run
-    says at its start what is left over. Markets of another shard are collected too.
+    One file or environment may serve several collectors, and with a wildcard, or on an exchange with names of its own,
+    only the exchange can say which markets there will be: then a run says at its start what is left over. Markets of
+    another shard are collected too.
 
     Raises:
         ConfigurationError: see above.
     """
+    if click.get_current_context().get_parameter_source("tick_sizes") != ParameterSource.COMMANDLINE:
+        return
     if any(map(is_wildcard, symbols)) or {exchange_named(exchange).protocol for exchange in exchanges} != {"binance"}:
         return
     collected = {exchange_symbol(symbol): symbol for symbol in symbols}
