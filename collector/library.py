@@ -240,17 +240,12 @@ def _schema(table: str) -> pa.Schema:
     return bare(TABLES[table].schema)
 
 
-def _framed(tables: Sequence[pa.Table], frame: Frame) -> Any:
+def _framed(tables: Sequence[pa.Table], output: Frame) -> Any:
     import pyarrow as pa
 
-    found = pa.concat_tables(tables)
-    if frame == "arrow":
-        return found
-    if frame == "polars":
-        import polars
+    from collector.client.frames import frame
 
-        return polars.from_arrow(found)
-    return found.to_pandas()
+    return frame(pa.concat_tables(tables), output)
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:

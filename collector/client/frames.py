@@ -13,7 +13,7 @@ Output: TypeAlias = Literal["pandas", "polars", "arrow"]
 def frame(rows: pa.Table, output: Output) -> Any:
     """`rows` as pandas.DataFrame, polars.DataFrame or pyarrow.Table.
 
-    In pandas a null number is NaN, and a list is a read-only array of numpy.
+    In pandas a null number is NaN, and a list an array of numpy, made when it is looked at; see `pandas_lists`.
 
     Raises:
         ValueError: no such output.

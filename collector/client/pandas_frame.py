@@ -18,26 +18,27 @@ if TYPE_CHECKING:
 
 
 def to_pandas(rows: pa.Table) -> pd.DataFrame:
-    """What `rows.to_pandas()` gives: a null number is NaN, a list a read-only array of numpy."""
+    """What `rows.to_pandas()` gives: a null number is NaN, text pandas' `str`; but see `pandas_lists` for lists."""
     import pandas as pd
 
     try:
         from pandas.api.internals import create_dataframe_from_blocks
-    except ImportError:  # pandas 2
+    except ImportError:  # pandas 2, whose cells are the same: all of them arrays at once
         return rows.to_pandas()
-    batches = rows.to_batches()
-    if len(batches) != 1:
-        return rows.to_pandas()
+    from collector.client.pandas_lists import NumbersArray, is_numbers
+
     blocks: list[tuple[Any, Any]] = []
     alike: dict[Any, list[tuple[int, Any]]] = {}
-    for place, (array, kind) in enumerate(zip(batches[0].columns, rows.schema.types, strict=True)):
-        if kinds.is_string(kind):
-            blocks.append((pd.StringDtype(na_value=np.nan).__from_arrow__(array), np.array([place])))
-        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind) or _is_list(kind):
-            values = _lists(array) if _is_list(kind) else array.to_numpy(zero_copy_only=False)
+    for place, (column, kind) in enumerate(zip(rows.columns, rows.schema.types, strict=True)):
+        if is_numbers(kind):
+            blocks.append((NumbersArray(column), np.array([place])))
+        elif kinds.is_string(kind):
+            blocks.append((pd.StringDtype(na_value=np.nan).__from_arrow__(column), np.array([place])))
+        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind):
+            values = column.to_numpy()
             alike.setdefault(values.dtype, []).append((place, values))
         else:
-            return rows.to_pandas()
+            return rows.to_pandas(types_mapper=_lists)
     for dtype, columns in alike.items():
         block = np.empty((len(columns), rows.num_rows), dtype)
         for at, (_, values) in enumerate(columns):
@@ -54,17 +55,7 @@ def _columns(*names: str) -> pd.Index[str]:
     return pd.Index(names)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(kinds.is_list(kind)) and bool(kinds.is_floating(kind.value_type))
+def _lists(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:
+    from collector.client.pandas_lists import NumbersDtype, is_numbers
 
-
-def _lists(array: pa.Array) -> np.ndarray[Any, Any]:
-    """An array of arrays."""
-    offsets = array.offsets.to_numpy()
-    first, length = int(offsets[0]), int(offsets[1] - offsets[0])
-    if not length or array.null_count or not (np.diff(offsets) == length).all():
-        found: np.ndarray[Any, Any] = array.to_numpy(zero_copy_only=False)
-        return found
-    # As with buckets, of which each row has as many: rows of a matrix are made in half the time of slices.
-    values = array.values.to_numpy(zero_copy_only=False)[first : first + length * len(array)]
-    return np.fromiter(values.reshape(len(array), length), object, len(array))
+    return NumbersDtype(kind) if is_numbers(kind) else None

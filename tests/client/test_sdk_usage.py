@@ -49,7 +49,7 @@ def test_every_snippet(
         text = text.replace(said, meant)
     known: dict[str, Any] = {}
     snippets = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(snippets) == 7
+    assert len(snippets) == 8
     for snippet in snippets:
         exec(compile(snippet, str(PAGE), "exec"), known)
     for name in ("trades", "depth", "bars", "any_table", "window", "latest", "gaps", "frame"):

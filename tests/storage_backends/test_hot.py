@@ -61,6 +61,13 @@ def test_what_was_read_stays_as_it_was(hot: HotStore) -> None:
     assert before.to_pylist() == rows("trades", range(3))
 
 
+def test_anybody_can_read_it(hot: HotStore, tmp_path: Path) -> None:
+    hot.extend("diffs", MARKET, arrow("diffs", rows("diffs", range(3))))
+    (path,) = tmp_path.rglob("*.arrow")
+    with pa.ipc.open_file(path) as file:
+        assert file.read_all().equals(hot.read_hot("diffs", MARKET))
+
+
 def test_a_reader_beside_a_writer_sees_whole_files(hot: HotStore, tmp_path: Path) -> None:
     stop, seen = threading.Event(), []
 
@@ -82,7 +89,9 @@ def test_a_reader_beside_a_writer_sees_whole_files(hot: HotStore, tmp_path: Path
 def test_a_damaged_file_is_named_and_made_anew(hot: HotStore, tmp_path: Path) -> None:
     hot.extend("trades", MARKET, arrow("trades", rows("trades", range(3))))
     (path,) = tmp_path.rglob("*.arrow")
-    for wrong in (b"", b"no arrow file at all", path.read_bytes()[:-9]):
+    whole = path.read_bytes()
+    cut = [whole[:size] for size in (5, 8, 100, len(whole) // 2, len(whole) - 9, len(whole) - 1)]
+    for wrong in (b"", b"no arrow file at all", b"ARROW1\0\0", bytes(len(whole)), *cut, whole[:200] + whole[-6:]):
         path.write_bytes(wrong)
         with pytest.raises(PermanentBackendError, match=path.name):
             hot.read_hot("trades", MARKET)
