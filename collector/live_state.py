@@ -8,6 +8,7 @@ crash nothing of it is needed.
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Final
 
@@ -90,6 +91,7 @@ class State(msgspec.Struct):
     refusing: bool
     memory_bytes: int | None
     descriptors: int | None
+    descriptor_limit: int | None = None
 
 
 _ENCODER: Final = msgspec.json.Encoder()
@@ -146,3 +148,9 @@ def descriptors() -> int | None:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  each second: no need for paths
     except OSError:
         return None
+
+
+def descriptor_limit() -> int | None:
+    """How many files this process may have open; None where nothing bounds them."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return None if soft == resource.RLIM_INFINITY else soft

@@ -29,6 +29,7 @@ from collector.hot_writer import HotWriter
 from collector.housekeeping import Housekeeping
 from collector.observers import Observers
 from collector.settings import RunSettings
+from collector.ticks import named_in
 from collector.times import show_ns
 from collector.venue import Venue
 from storage_backends.interface import Market
@@ -172,6 +173,7 @@ class Pipeline:
         if self._hot is not None:
             self._heating = self._loop.run_in_executor(None, self._hot.run, self._hot_stop)
         self._announce()
+        self._note_left_over()
         garbage.look_rarely()
         self._chores = [
             asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
@@ -222,6 +224,17 @@ class Pipeline:
         where = "nowhere (dry run)" if settings.dry_run else f"{settings.store.backend}, {settings.store.place[1]}"
         what = f"{', '.join(settings.streams)} of {count} markets from {', '.join(settings.exchanges)}"
         self._say(f"collecting {what}; storing: {where}")
+
+    def _note_left_over(self) -> None:
+        """Names markets that have settings of their own and are not there: slips, or what a wildcard may yet bring."""
+        settings = self._settings
+        collected = {symbol for venue in self.venues for symbol in venue.markets}
+        for symbol in named_in(settings.derived.ticks):
+            ours = any(settings.feed.shard.takes(exchange, symbol) for exchange in settings.exchanges)
+            if ours and symbol not in collected:
+                log.warning(
+                    "--tick-sizes names %s, which is not collected", symbol, extra={"event": "setting_left_over"}
+                )
 
     # -- run
 

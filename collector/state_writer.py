@@ -12,7 +12,16 @@ import numpy as np
 
 from collector import __version__
 from collector.core.latency import LagWindow
-from collector.live_state import Histogram, MarketState, RestWeight, State, descriptors, memory_bytes, write_state
+from collector.live_state import (
+    Histogram,
+    MarketState,
+    RestWeight,
+    State,
+    descriptor_limit,
+    descriptors,
+    memory_bytes,
+    write_state,
+)
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -86,6 +95,7 @@ class StateWriter:
             refusing=refusing,
             memory_bytes=memory_bytes(),
             descriptors=descriptors(),
+            descriptor_limit=descriptor_limit(),
         )
 
     def _market(self, market: Market, live: LiveMarket, now_ns: int) -> MarketState:

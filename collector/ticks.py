@@ -39,6 +39,11 @@ def ticks_of(ticks: Ticks, symbol: str) -> tuple[str, ...] | None:
     return ticks.get(symbol, ticks.get(ALL))
 
 
+def named_in(ticks: Ticks | None) -> list[str]:
+    """The markets that have widths of their own."""
+    return [symbol for symbol in ticks or {} if symbol != ALL]
+
+
 def _symbol(name: str) -> str:
     return ALL if name in (ALL, "default") else exchange_symbol(name, "--tick-sizes")
 

@@ -55,6 +55,11 @@ def got(backend: Backend, table: str, market: Market = MARKET, **how: Any) -> li
     return found
 
 
+def counted(backend: Backend, table: str, market: Market = MARKET, **how: Any) -> int:
+    """What a scan of no columns counts."""
+    return sum(batch.num_rows for batch in backend.scan(table, market, columns=(), **how))
+
+
 def model_test(examples: int) -> Callable[..., None]:
     """A test of any mixture of reads and writes, in so many random examples; a slow backend may have one with fewer."""
 
@@ -97,6 +102,7 @@ def model_test(examples: int) -> Callable[..., None]:
                 and (upper is None or made[definition.time] * definition.ns_per_unit < upper)
             ]
             assert got(backend, table, market, start_ns=lower, end_ns=upper) == expected
+            assert counted(backend, table, market, start_ns=lower, end_ns=upper) == len(expected)
 
     return test_agrees_with_a_model
 
@@ -173,6 +179,7 @@ class BackendContract:
         put(backend, table, rows(table, range(5, 20)), writer=SECOND_WRITER)
         put(backend, table, rows(table, [11, 3, 19]))
         assert got(backend, table) == rows(table, range(20))
+        assert counted(backend, table) == 20
 
     def test_keys_repeated_within_a_write_are_given_once(self, backend: Backend) -> None:
         put(backend, "trades", rows("trades", [4, 2, 4, 2, 2]))
@@ -235,6 +242,7 @@ class BackendContract:
         for start, end in ((0, 20), (5, 15), (9, 10), (10, 11), (19, 40), (-5, 1), (7, 7), (20, 30), (12, 3)):
             inside = [at for at in range(20) if start <= at < end]
             assert got(backend, table, start_ns=time_ns(start), end_ns=time_ns(end)) == rows(table, inside)
+            assert counted(backend, table, start_ns=time_ns(start), end_ns=time_ns(end)) == len(inside)
         assert got(backend, table, start_ns=time_ns(17)) == rows(table, [17, 18, 19])
         assert got(backend, table, end_ns=time_ns(2)) == rows(table, [0, 1])
 

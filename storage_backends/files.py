@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pyarrow as pa
 
 from storage_backends import layout
 from storage_backends.errors import PermanentBackendError
@@ -26,8 +29,6 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterator, Sequence
     from contextlib import AbstractContextManager
-
-    import pyarrow as pa
 
     from storage_backends.part import PartFile, PartStats
 
@@ -226,6 +227,10 @@ class FileBackend(Backend):
         # Rows that may share a key with one in range are looked at too, so that neighbouring ranges agree on it.
         near = within.widened(-(-table.key_spread_ns // table.ns_per_unit))
         needed = list(dict.fromkeys([*table.key, *(name for name, _ in table.prefer), table.time, *columns]))
+        counts = None if columns else self._counts(table, market, within, near)
+        if counts is not None:
+            yield from (pa.record_batch([pa.nulls(rows)], [""]).select([]) for rows in counts)
+            return
         given: Any = None
         gone: set[str] = set()
         while True:
@@ -250,6 +255,23 @@ class FileBackend(Backend):
                 gone.add(error.name)
             else:
                 return
+
+    def _counts(self, table: Table, market: Market, within: TimeRange, near: TimeRange) -> list[int] | None:
+        """The rows of each file with rows in `within`, from metadata alone; None where that cannot tell.
+
+        It can where each file lies in `within` as a whole or not at all, and no two of `near` may share a key.
+        """
+        try:
+            ends = [self._ends(table, path) for path, _, _ in self._parts(table, market, near)]
+        except PartGone:
+            return None
+        ends.sort(key=lambda part: part.first_key)
+        if any(part.last_key >= after.first_key for part, after in pairwise(ends)):
+            return None
+        ends = [part for part in ends if within.meets(part.first_time, part.last_time)]
+        if not all(within.covers(part.first_time, part.last_time) for part in ends):
+            return None
+        return [part.rows for part in ends]
 
     def _read(self, table: Table, path: str, columns: Sequence[str], within: TimeRange, after: Any) -> Iterator[Chunk]:
         """The rows of a file whose lead key lies behind `after`; all for None."""
@@ -279,12 +301,7 @@ class FileBackend(Backend):
         ends = []
         size = 0
         for path, _, file_size in self._parts(table, market, _ALWAYS):
-            found = self._known.get(path)
-            if found is None:
-                with self.opened(table, path) as file:
-                    found = file.stats()
-                self._remember(path, found)
-            ends.append(found)
+            ends.append(self._ends(table, path))
             size += file_size
         if not ends:
             return TableStats(0, 0, 0, None, None, None, None)
@@ -297,6 +314,20 @@ class FileBackend(Backend):
             first_ns=min(part.first_time for part in ends) * table.ns_per_unit,
             last_ns=max(part.last_time for part in ends) * table.ns_per_unit,
         )
+
+    def _ends(self, table: Table, path: str) -> PartStats:
+        """What a file says of its rows.
+
+        Raises:
+            PartGone: there is none.
+            BackendError: as `part.PartFile` says.
+        """
+        found = self._known.get(path)
+        if found is None:
+            with self.opened(table, path) as file:
+                found = file.stats()
+            self._remember(path, found)
+        return found
 
     def _remember(self, path: str, stats: PartStats) -> None:
         """Keeps what a file says of itself: a name has a hash of the content in it, so it never says anything else."""

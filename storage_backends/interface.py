@@ -137,10 +137,11 @@ class Backend(abc.ABC):
     ) -> Iterator[pa.RecordBatch]:
         """Gives the rows whose time lies in [start_ns, end_ns), in key order, one per key.
 
-        None leaves an end open. `columns` chooses and orders columns; None is all of the schema. Batches are never
-        empty and their schema is the table's (without its metadata). Memory stays bounded by a few batches, however
-        many rows there are. Which of several rows with one key is given does not depend on when they were written
-        (`schema.Table.prefer`). Reads nothing before the first batch is asked for; changes nothing in the store.
+        None leaves an end open. `columns` chooses and orders columns; None is all of the schema, an empty sequence
+        counts rows (from metadata where that tells). Batches are never empty and their schema is the table's (without
+        its metadata). Memory stays bounded by a few batches, however many rows there are. Which of several rows with
+        one key is given does not depend on when they were written (`schema.Table.prefer`). Reads nothing before the
+        first batch is asked for; changes nothing in the store.
 
         Raises:
             PermanentBackendError: an unknown column; a damaged or foreign file, named; a newer schema version.

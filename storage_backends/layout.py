@@ -106,6 +106,10 @@ class TimeRange(NamedTuple):
         """Whether any time in [first, last] may lie in it."""
         return (self.start is None or last >= self.start) and (self.end is None or first < self.end)
 
+    def covers(self, first: int, last: int) -> bool:
+        """Whether every time in [first, last] lies in it."""
+        return (self.start is None or first >= self.start) and (self.end is None or last < self.end)
+
     def dates(self, table: Table) -> tuple[dt.date | None, dt.date | None]:
         """The first and the last UTC date on which a time of it may lie; None leaves an end open."""
         units_per_day = _NS_PER_DAY // table.ns_per_unit

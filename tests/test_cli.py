@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import click
 import pytest
 
 from collector.cli import COMMANDS, main, options
+from collector.cli import collector as collector_commands
 from collector.config import check_environment, load_environment_file, variables
 from collector.errors import ConfigurationError
 from collector.settings import RunSettings
@@ -100,6 +102,8 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[RunSettings]:
         (["run", "--book-grid", "100ms", "--no-depth-update"], ["--book-grid", "100ms", "depth"]),
         (["run", "--tick-sizes", "10,ten"], ["--tick-sizes", "ten", "auto"]),
         (["run", "--tick-sizes", "-5"], ["--tick-sizes", "-5"]),
+        (["run", "--tick-sizes", "BTC=10"], ["--tick-sizes", "BTC", "did you mean BTC/USDT?"]),
+        (["run", "--tick-sizes", "ETH/USDT=10;default=auto"], ["--tick-sizes", "ETHUSDT", "--symbol has BTC/USDT"]),
         (["run", "--kline", "7m"], ["--kline", "7m", "15m"]),
         (["run", "--exchange", "binance", "--mark-price"], ["markPrice", "binance"]),
         (["run", "--top-n", "7"], ["--top-n", "7", "20"]),
@@ -371,6 +375,50 @@ def test_the_example_settings_are_all_known(tmp_path: Path) -> None:
 def test_no_two_options_share_a_variable() -> None:
     names = [name for option in sorted(options()) for name in variables(option)]
     assert len(names) == len(set(names))
+
+
+def test_widths_are_checked_against_what_is_known_before_the_exchange_is_asked(
+    call: Call, settings: list[RunSettings]
+) -> None:
+    for more in (
+        ("--symbol", "ETH/USDT", "--symbol", "BTCUSDT"),
+        ("--symbol", "*/USDT"),
+        ("--symbol", "ETH/USDT", "--exchange", "bybit-swap"),
+        ("--symbol", "ETH/USDT", "--shard-count", "2", "--shard-index", "0"),
+        ("--symbol", "ETH/USDT", "--shard-count", "2", "--shard-index", "1"),
+    ):
+        assert call("run", "--tick-sizes", "ETHUSDT=10;default=auto", *more)[0] == 0
+    assert len(settings) == 5
+
+
+def every_option() -> Iterator[tuple[str, set[str]]]:
+    """Every option of both programs: its command, and its spellings."""
+    from training.cli import training
+
+    def of(command: click.Command, name: str) -> Iterator[tuple[str, set[str]]]:
+        yield from ((name, set(one.opts)) for one in command.params if isinstance(one, click.Option))
+        if isinstance(command, click.Group):
+            ctx = click.Context(command)
+            for other in command.list_commands(ctx):
+                found = command.get_command(ctx, other)
+                assert found is not None
+                yield from of(found, f"{name} {other}")
+
+    yield from of(collector_commands, "collector")
+    yield from of(training, "training")
+
+
+@pytest.mark.parametrize(
+    ("spelling", "other"),
+    [
+        ("--start", "--from"), ("--end", "--to"), ("--http-host", "--host"), ("--http-port", "--port"),
+        ("--out", "--output"), ("--symbol", "-s"),
+    ],
+)  # fmt: skip
+def test_what_means_the_same_can_be_spelled_alike_everywhere(spelling: str, other: str) -> None:
+    found = [(command, names) for command, names in every_option() if spelling in names]
+    assert found
+    assert [command for command, names in found if other not in names] == []
 
 
 def test_every_command_has_help(call: Call) -> None:

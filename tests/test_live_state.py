@@ -69,6 +69,7 @@ def state(now_ns: int, **changes: object) -> State:
         refusing=False,
         memory_bytes=1,
         descriptors=1,
+        descriptor_limit=1024,
     )
     return msgspec.structs.replace(made, **changes)
 

@@ -125,7 +125,7 @@ def specify(
             periods_ns=tuple((name, _period_ns(backend, market, name)) for name in datasets),
         )
         if spec.end_ns <= spec.start_ns:
-            raise TrainingError("--start: no rows between --start and --end")
+            raise TrainingError("--from: no rows between --from and --to")
         spec = replace(spec, settings=tuple((name, _settings(backend, spec, name)) for name in datasets))
     output.mkdir(parents=True, exist_ok=True)
     ends = {"first_ns": first_ns, "last_ns": last_ns}
@@ -267,8 +267,8 @@ def _require_same(table: str, batch: pa.RecordBatch, settings: dict[str, Any]) -
         if others:
             mend = "recompute them, or choose" if table == "features" else "choose"
             raise TrainingError(
-                f"table {table}: has rows with {name} {value} and with {others[0]}, which do not mix; {mend} --start "
-                "and --end"
+                f"table {table}: has rows with {name} {value} and with {others[0]}, which do not mix; {mend} --from "
+                "and --to"
             )
 
 

@@ -8,13 +8,13 @@ from typing import Any, Final
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from collector.audit.healing import read_remaining
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
 from storage_backends.interface import Backend, Market
-from storage_backends.schema import TABLES
 
 DAY_S: Final = 86_400
 MINUTES: Final = 1440
@@ -109,16 +109,16 @@ def day_report(backend: Backend, market: Market, date: dt.date, now_ns: int) -> 
     expected_s = max(0, min(DAY_S, now_ns // SECOND_NS - start_s))
     start_ns, end_ns = start_s * SECOND_NS, (start_s + DAY_S) * SECOND_NS
     minutes = np.full(MINUTES, NOTHING, np.int8)
-    prices: list[float | None] = [None] * MINUTES
 
     epochs = _columns(backend, "depth", market, start_ns, end_ns, "epoch", "valid", "price")
     at = (epochs["epoch"] - start_s).astype(np.int64)
     valid = epochs["valid"].astype(bool)
     np.maximum.at(minutes, at // 60, OK)
     np.minimum.at(minutes, at[~valid] // 60, NOT_VALID)
-    for second, price in zip(at.tolist(), epochs["price"].tolist(), strict=True):
-        if price is not None and price == price:
-            prices[second // 60] = price
+    known = ~np.isnan(epochs["price"].astype(float))
+    last = np.full(MINUTES, np.nan)
+    last[at[known] // 60] = epochs["price"][known].astype(float)  # of those of one minute the last one stays
+    prices = [None if np.isnan(price) else price for price in last.tolist()]
     interval_s = int(np.diff(at).min()) if len(at) > 1 else 1
 
     quality_s, reasons_s, lag, stages, lags = _quality(backend, market, start_s, minutes)
@@ -167,8 +167,7 @@ def _columns(
 def _rows(backend: Backend, market: Market, start_ns: int, end_ns: int) -> dict[str, int]:
     counts: dict[str, int] = {}
     for table in backend.tables(market):
-        key = TABLES[table].key[0]
-        count = sum(batch.num_rows for batch in backend.scan(table, market, start_ns, end_ns, (key,)))
+        count = sum(batch.num_rows for batch in backend.scan(table, market, start_ns, end_ns, ()))
         if count:
             counts[table] = count
     return counts
@@ -184,11 +183,13 @@ def _quality(
     names = ("epoch", "grade", "reasons", "lag_p50_ms", "lag_p99_ms", *_STAGES.values())
     start_ns = start_s * SECOND_NS
     rows = _columns(backend, "quality", market, start_ns, start_ns + DAY_S * SECOND_NS, *names)
-    grades: Counter[str] = Counter(rows["grade"].tolist())
-    reasons: Counter[str] = Counter(why for text in rows["reasons"].tolist() for why in text.split())
+    grades, grade_at = _counted(rows["grade"])
+    reasons: Counter[str] = Counter()
+    for text, seconds in _counted(rows["reasons"])[0].items():
+        reasons.update(dict.fromkeys(text.split(), seconds))
     at = (rows["epoch"] - start_s).astype(np.int64) // 60
     minutes[at] = OK
-    np.minimum.at(minutes, at, np.array([_GRADES[grade] for grade in rows["grade"].tolist()], np.int8))
+    np.minimum.at(minutes, at, np.array([_GRADES[grade] for grade in grades], np.int8)[grade_at])
     p50, p99 = rows["lag_p50_ms"].astype(float), rows["lag_p99_ms"].astype(float)
     known = ~np.isnan(p99)
     worst = np.full(MINUTES, -np.inf)
@@ -203,7 +204,15 @@ def _quality(
         if len(ms):
             stages[stage] = StageLag(float(np.median(ms)), float(np.percentile(ms, 99)), float(ms.max()))
     by_minute = [None if np.isinf(one) else one for one in worst.tolist()]
-    return dict(grades), dict(reasons.most_common()), lag, stages, by_minute
+    return grades, dict(reasons.most_common()), lag, stages, by_minute
+
+
+def _counted(texts: NDArray[Any]) -> tuple[dict[str, int], NDArray[np.int64]]:
+    """How often each of a few texts is there, in the order of their first, and at each place which one stands."""
+    coded = pa.array(texts.astype(object), pa.string()).dictionary_encode()
+    at = coded.indices.to_numpy().astype(np.int64)
+    counts = np.bincount(at, minlength=len(coded.dictionary)).tolist()
+    return dict(zip(coded.dictionary.to_pylist(), counts, strict=True)), at
 
 
 def _touching(gaps: list[Gap], start_ns: int, end_ns: int) -> list[tuple[Gap, float, float]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from collector.client.questions import Client, Instant, instant_ns
+from collector.client.questions import Client, Instant, Wanted, instant_ns
 
 if TYPE_CHECKING:
     import httpx
@@ -51,56 +51,33 @@ class BinanceCollectorAPIClient(Client):
         found: dict[str, Any] = self._json(f"/book/{symbol}", asked)
         return found
 
-    def _rows(
-        self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
+    def _rows(self, table: str, symbol: str, wanted: Wanted) -> pa.Table:
         import pyarrow as pa
 
-        asked = {"exchange": exchange, "start_time": _digits(start_ns), "end_time": _digits(end_ns)}
-        if start_ns is None:
-            return self._arrow(f"/tables/{table}/{symbol}", {**asked, "limit": limit})[0]
+        asked = _asked(wanted)
+        if wanted.start_ns is None:
+            return self._arrow(f"/tables/{table}/{symbol}", asked)[0]
         parts: list[pa.Table] = []
         cursor: str | None = None
-        wanted = limit
+        left = wanted.limit
         while True:
             page, cursor = self._arrow(
-                f"/tables/{table}/{symbol}", {**asked, "limit": min(wanted, _PAGE_ROWS), "cursor": cursor}
+                f"/tables/{table}/{symbol}", {**asked, "limit": min(left, _PAGE_ROWS), "cursor": cursor}
             )
             parts.append(page)
-            wanted -= page.num_rows
-            if cursor is None or wanted <= 0:
+            left -= page.num_rows
+            if cursor is None or left <= 0:
                 return pa.concat_tables(parts)
 
-    def _gaps(
-        self,
-        symbol: str | None,
-        exchange: str | None,
-        limit: int,
-        start_ns: int | None,
-        end_ns: int | None,
-        *,
-        healed: bool,
-    ) -> list[dict[str, Any]]:
-        span = {"start_time": _digits(start_ns), "end_time": _digits(end_ns)}
-        asked = {"symbol": symbol, "exchange": exchange, "limit": limit, "healed": healed, **span}
-        found: list[dict[str, Any]] = self._json("/gaps", asked)
+    def _gaps(self, symbol: str | None, wanted: Wanted, *, healed: bool) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._json("/gaps", {**_asked(wanted), "symbol": symbol, "healed": healed})
         return found
 
-    def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
-        asked = {"exchange": exchange, "tick_size": tick_size, "limit": limit}
-        return self._arrow(f"/orderbook/{symbol}", asked)[0]
+    def _orderbook(self, symbol: str, tick_size: float | None, wanted: Wanted) -> pa.Table:
+        return self._arrow(f"/orderbook/{symbol}", {**_asked(wanted), "tick_size": tick_size})[0]
 
-    def _ohlcv(
-        self, symbol: str, exchange: str | None, timeframe: str, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
-        asked = {
-            "exchange": exchange,
-            "timeframe": timeframe,
-            "limit": limit,
-            "start_time": _digits(start_ns),
-            "end_time": _digits(end_ns),
-        }
-        return self._arrow(f"/ohlcv/{symbol}", asked)[0]
+    def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table:
+        return self._arrow(f"/ohlcv/{symbol}", {**_asked(wanted), "timeframe": timeframe})[0]
 
     def _arrow(self, path: str, asked: dict[str, Any]) -> tuple[pa.Table, str | None]:
         import pyarrow as pa
@@ -134,6 +111,11 @@ class BinanceCollectorAPIClient(Client):
         if answer.status_code in (429, 502, 503, 504):
             raise ConnectionError(str(reason))
         raise ValueError(str(reason))
+
+
+def _asked(wanted: Wanted) -> dict[str, Any]:
+    start, end = _digits(wanted.start_ns), _digits(wanted.end_ns)
+    return {"exchange": wanted.exchange, "limit": wanted.limit, "start_time": start, "end_time": end}
 
 
 def _digits(time_ns: int | None) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector.client.local import LocalClient, store_errors
+from collector.client.questions import Wanted
 from collector.questions.rows import find_market, with_fresh
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
@@ -32,18 +33,15 @@ class HotClient(LocalClient):
         with store_errors():
             return self._hot.read_hot(table, self._market(symbol, exchange))
 
-    def _rows(
-        self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
-        if start_ns is None and end_ns is None:
-            fresh = self.read_hot(table, symbol, exchange)
-            if fresh.num_rows >= limit:
-                return fresh.slice(fresh.num_rows - limit)
-            if self._market(symbol, exchange) in self._backend.markets(table):
-                stored = super()._rows(table, symbol, exchange, limit, start_ns, end_ns)
-                return with_fresh(table, stored, fresh, limit)
-            return fresh
-        return super()._rows(table, symbol, exchange, limit, start_ns, end_ns)
+    def _rows(self, table: str, symbol: str, wanted: Wanted) -> pa.Table:
+        if wanted.start_ns is not None or wanted.end_ns is not None:
+            return super()._rows(table, symbol, wanted)
+        fresh = self.read_hot(table, symbol, wanted.exchange)
+        if fresh.num_rows >= wanted.limit:
+            return fresh.slice(fresh.num_rows - wanted.limit)
+        if self._market(symbol, wanted.exchange) in self._backend.markets(table):
+            return with_fresh(table, super()._rows(table, symbol, wanted), fresh, wanted.limit)
+        return fresh
 
     def _market(self, symbol: str, exchange: str | None) -> Market:
         market = self._markets.get((symbol, exchange))

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from collector.client.questions import Client, Instant, instant_ns
+from collector.client.questions import Client, Instant, Wanted, instant_ns
 from storage_backends.errors import BackendError, TransientBackendError
 
 if TYPE_CHECKING:
@@ -71,52 +71,40 @@ class LocalClient(Client):
             raise LookupError(f"no book of {market.exchange} {market.symbol} was known then")
         return {**market._asdict(), "at_ns": at_ns, **ladder(known, depth)}
 
-    def _rows(
-        self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
+    def _rows(self, table: str, symbol: str, wanted: Wanted) -> pa.Table:
         from collector.questions.rows import find_market, latest_rows, rows_between, table_of
 
         backend = self._backend
         with store_errors():
-            name, market = table_of(table), find_market(backend, symbol, exchange)
-            if start_ns is None:
-                return latest_rows(backend, name, market, limit, _never, end_ns).rows
-            return rows_between(backend, name, market, start_ns, end_ns, limit, _never).rows
+            name, market = table_of(table), find_market(backend, symbol, wanted.exchange)
+            if wanted.start_ns is None:
+                return latest_rows(backend, name, market, wanted.limit, _never, wanted.end_ns).rows
+            return rows_between(backend, name, market, wanted.start_ns, wanted.end_ns, wanted.limit, _never).rows
 
-    def _gaps(
-        self,
-        symbol: str | None,
-        exchange: str | None,
-        limit: int,
-        start_ns: int | None,
-        end_ns: int | None,
-        *,
-        healed: bool,
-    ) -> list[dict[str, Any]]:
+    def _gaps(self, symbol: str | None, wanted: Wanted, *, healed: bool) -> list[dict[str, Any]]:
         from collector.questions.gaps import gaps
 
         with store_errors():
-            markets = self._markets_of(symbol, exchange)
-            return gaps(self._backend, markets, limit, _never, start_ns, end_ns, healed=healed)
+            markets = self._markets_of(symbol, wanted.exchange)
+            return gaps(self._backend, markets, wanted.limit, _never, wanted.start_ns, wanted.end_ns, healed=healed)
 
     def _markets_of(self, symbol: str | None, exchange: str | None) -> list[Market]:
         from collector.questions.rows import find_market
 
         return self._backend.markets() if symbol is None else [find_market(self._backend, symbol, exchange)]
 
-    def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
+    def _orderbook(self, symbol: str, tick_size: float | None, wanted: Wanted) -> pa.Table:
         from collector.questions.orderbook import orderbook
         from collector.questions.rows import find_market
 
         with store_errors():
-            return orderbook(self._backend, find_market(self._backend, symbol, exchange), tick_size, limit, _never)
+            market = find_market(self._backend, symbol, wanted.exchange)
+            return orderbook(self._backend, market, tick_size, wanted.limit, _never)
 
-    def _ohlcv(
-        self, symbol: str, exchange: str | None, timeframe: str, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
+    def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table:
         from collector.questions.bars import ohlcv
         from collector.questions.rows import find_market
 
         with store_errors():
-            market = find_market(self._backend, symbol, exchange)
-            return ohlcv(self._backend, market, timeframe, limit, _never, start_ns, end_ns)
+            market = find_market(self._backend, symbol, wanted.exchange)
+            return ohlcv(self._backend, market, timeframe, wanted.limit, _never, wanted.start_ns, wanted.end_ns)

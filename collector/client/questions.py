@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from collector.client.frames import Output, frame
 from collector.times import parse_time
@@ -29,6 +29,24 @@ def instant_ns(value: Instant | None) -> int | None:
             raise ValueError(f"{value} has no time zone: write datetime(…, tzinfo=timezone.utc)")
         return int(value.replace(microsecond=0).timestamp()) * 1_000_000_000 + value.microsecond * 1000
     return parse_time(repr(value) if isinstance(value, float) else str(value))
+
+
+class Wanted(NamedTuple):
+    """Which rows of a market: the last `limit` before `end_ns`, or with a start the first ones from there on."""
+
+    exchange: str | None
+    limit: int
+    start_ns: int | None = None
+    end_ns: int | None = None
+
+    @classmethod
+    def of(cls, exchange: str | None, limit: int, start: Instant | None, end: Instant | None) -> Wanted:
+        """As callers give them.
+
+        Raises:
+            ValueError: see `instant_ns`.
+        """
+        return cls(exchange, limit, instant_ns(start), instant_ns(end))
 
 
 class Client(abc.ABC):
@@ -100,8 +118,7 @@ class Client(abc.ABC):
         output: Output = "pandas",
     ) -> Any:
         """Rows of any table of SCHEMA.md."""
-        rows = self._rows(table, symbol, exchange, limit, instant_ns(start_time), instant_ns(end_time))
-        return frame(rows, output)
+        return frame(self._rows(table, symbol, Wanted.of(exchange, limit, start_time, end_time)), output)
 
     def get_orderbook(
         self,
@@ -113,7 +130,7 @@ class Client(abc.ABC):
         output: Output = "pandas",
     ) -> Any:
         """The last `limit` epochs of the book in price levels of `tick_size`; None is the finest that is stored."""
-        return frame(self._orderbook(symbol, exchange, tick_size, limit), output)
+        return frame(self._orderbook(symbol, tick_size, Wanted(exchange, limit)), output)
 
     def get_ohlcv(
         self,
@@ -127,9 +144,7 @@ class Client(abc.ABC):
         output: Output = "pandas",
     ) -> Any:
         """Bars: as stored, or else made of the stored trades."""
-        return frame(
-            self._ohlcv(symbol, exchange, timeframe, limit, instant_ns(start_time), instant_ns(end_time)), output
-        )
+        return frame(self._ohlcv(symbol, timeframe, Wanted.of(exchange, limit, start_time, end_time)), output)
 
     def get_gaps(
         self,
@@ -146,7 +161,7 @@ class Client(abc.ABC):
         A gap of one collector that the rows of another one fill counts as healed. `healed=False` leaves those out of
         which nothing is missing any more.
         """
-        return self._gaps(symbol, exchange, limit, instant_ns(start_time), instant_ns(end_time), healed=healed)
+        return self._gaps(symbol, Wanted.of(exchange, limit, start_time, end_time), healed=healed)
 
     @abc.abstractmethod
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
@@ -161,26 +176,13 @@ class Client(abc.ABC):
         """
 
     @abc.abstractmethod
-    def _rows(
-        self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table: ...
+    def _rows(self, table: str, symbol: str, wanted: Wanted) -> pa.Table: ...
 
     @abc.abstractmethod
-    def _gaps(
-        self,
-        symbol: str | None,
-        exchange: str | None,
-        limit: int,
-        start_ns: int | None,
-        end_ns: int | None,
-        *,
-        healed: bool,
-    ) -> list[dict[str, Any]]: ...
+    def _gaps(self, symbol: str | None, wanted: Wanted, *, healed: bool) -> list[dict[str, Any]]: ...
 
     @abc.abstractmethod
-    def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table: ...
+    def _orderbook(self, symbol: str, tick_size: float | None, wanted: Wanted) -> pa.Table: ...
 
     @abc.abstractmethod
-    def _ohlcv(
-        self, symbol: str, exchange: str | None, timeframe: str, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table: ...
+    def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table: ...

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from collector.client.api import BinanceCollectorAPIClient
 from collector.client.local import LocalClient
-from collector.client.questions import Client, Instant
+from collector.client.questions import Client, Instant, Wanted
 from collector.errors import ConfigurationError
 from collector.markets import exchange_symbol
 from storage_backends.interface import legal
@@ -157,35 +157,20 @@ class BinanceCollectorClient(Client):
     def get_book(self, symbol: str, at: Instant, *, depth: int = 100, exchange: str | None = None) -> dict[str, Any]:
         return self._ready(_BOOK, symbol, exchange).get_book(symbol, at, depth=depth, exchange=exchange)
 
-    def _rows(
-        self, table: str, symbol: str, exchange: str | None, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
-        return self._ready((table,), symbol, exchange)._rows(table, symbol, exchange, limit, start_ns, end_ns)  # noqa: SLF001
+    def _rows(self, table: str, symbol: str, wanted: Wanted) -> pa.Table:
+        return self._ready((table,), symbol, wanted.exchange)._rows(table, symbol, wanted)  # noqa: SLF001
 
-    def _gaps(
-        self,
-        symbol: str | None,
-        exchange: str | None,
-        limit: int,
-        start_ns: int | None,
-        end_ns: int | None,
-        *,
-        healed: bool,
-    ) -> list[dict[str, Any]]:
+    def _gaps(self, symbol: str | None, wanted: Wanted, *, healed: bool) -> list[dict[str, Any]]:
         if self._inner is None and symbol is None:
             raise ValueError("mode 'remote' copies what it counts by: name a symbol")
-        inner = self._ready(_GAPS, symbol or "", exchange)
-        return inner._gaps(symbol, exchange, limit, start_ns, end_ns, healed=healed)  # noqa: SLF001
+        return self._ready(_GAPS, symbol or "", wanted.exchange)._gaps(symbol, wanted, healed=healed)  # noqa: SLF001
 
-    def _orderbook(self, symbol: str, exchange: str | None, tick_size: float | None, limit: int) -> pa.Table:
-        inner = self._ready(("multitick",), symbol, exchange)
-        return inner._orderbook(symbol, exchange, tick_size, limit)  # noqa: SLF001
+    def _orderbook(self, symbol: str, tick_size: float | None, wanted: Wanted) -> pa.Table:
+        return self._ready(("multitick",), symbol, wanted.exchange)._orderbook(symbol, tick_size, wanted)  # noqa: SLF001
 
-    def _ohlcv(
-        self, symbol: str, exchange: str | None, timeframe: str, limit: int, start_ns: int | None, end_ns: int | None
-    ) -> pa.Table:
-        inner = self._ready(("bars", "trades", "raw_trades"), symbol, exchange)
-        return inner._ohlcv(symbol, exchange, timeframe, limit, start_ns, end_ns)  # noqa: SLF001
+    def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table:
+        inner = self._ready(("bars", "trades", "raw_trades"), symbol, wanted.exchange)
+        return inner._ohlcv(symbol, timeframe, wanted)  # noqa: SLF001
 
     def _ready(self, tables: tuple[str, ...], symbol: str, exchange: str | None) -> Client:
         """The client that answers, after what it needs of a remote store has come."""

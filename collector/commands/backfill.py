@@ -40,7 +40,7 @@ EXCHANGES = ("binance", "binanceusdm")
 @click.argument("kind", metavar="KIND", type=click.Choice(KINDS))
 @click.option("--exchange", type=click.Choice(EXCHANGES), default="binanceusdm", show_default=True)
 @click.option(
-    "--symbol", multiple=True, default=("BTC/USDT",), show_default=True, help="BTC/USDT or BTCUSDT; repeatable"
+    "-s", "--symbol", multiple=True, default=("BTC/USDT",), show_default=True, help="BTC/USDT or BTCUSDT; repeatable"
 )
 @click.option("--from", "start_ns", type=Time(), required=True, help="2026-11-20, 2026-11-20T14:12:45Z, or a Unix time")
 @click.option("--to", "end_ns", type=Time(), default=None, help="the same, exclusive  [default: now]")

@@ -73,7 +73,7 @@ _span = [
 @click.option("--features", "names", default="all", show_default=True, help="all, basic, or names with commas")
 @click.option("--run-up", default=None, type=click.IntRange(1), help="read at most that many seconds before --from; "
               "then features with a longer memory may differ  [default: from the start of the session]")  # fmt: skip
-@click.option("--out", type=click.Path(path_type=Path), help="a .parquet or .csv file instead of the store")
+@click.option("--out", "--output", type=click.Path(path_type=Path), help="a .parquet or .csv file instead of the store")
 @store_options
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="rows by market, as JSON")
@@ -139,7 +139,7 @@ def recompute(
 @_span[0]
 @_span[1]
 @click.option("--features", "names", default=_PLOTTED, show_default=True, help="names with commas, a panel each")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("features.png"), show_default=True,
+@click.option("--out", "--output", type=click.Path(path_type=Path), default=Path("features.png"), show_default=True,
               help="a .png or .svg file")  # fmt: skip
 @store_options
 @config_option

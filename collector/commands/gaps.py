@@ -18,12 +18,14 @@ from collector.commands.options import (
 )
 from collector.core.channels import channel_of, is_channel
 from collector.errors import ConfigurationError
-from collector.times import show_ns
+from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
 
 @click.command()
 @market_options
+@click.option("--from", "start_ns", type=Time(), help="only gaps that touch the time from here on")
+@click.option("--to", "end_ns", type=Time(), help="only gaps that touch the time before")
 @click.option("--stream", multiple=True, help="depth, trades, raw_trades, book_ticker; repeatable  [default: all]")
 @store_options
 @config_option
@@ -31,6 +33,8 @@ from storage_backends.settings import StoreSettings
 def gaps(
     exchange: tuple[str, ...],
     symbol: tuple[str, ...],
+    start_ns: int | None,
+    end_ns: int | None,
     stream: tuple[str, ...],
     store: StoreSettings,
     as_json: bool,
@@ -39,6 +43,8 @@ def gaps(
 
     A gap of one collector that the rows of another one fill is healed; where they fill a part, it is what is left.
     """
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise ConfigurationError("--to", show_ns(end_ns), f"must be later than --from, {show_ns(start_ns)}")
     from storage_backends.schema import TABLES
 
     for name in stream:
@@ -51,7 +57,7 @@ def gaps(
         found = [
             (market, gap)
             for market in stored_markets(store, backend, exchange, symbol, may_be_empty=as_json)
-            for gap in read_remaining(backend, market)
+            for gap in read_remaining(backend, market, start_ns, end_ns)
             if not stream or gap.stream in stream
         ]
     if as_json:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from collector.config import load_file, setting
 from collector.core.channels import CHANNELS, channel_of, is_channel
@@ -20,6 +21,7 @@ from collector.interrupts import interrupt_kept
 from collector.markets import WHEN_STORED, exchange_symbol, listed
 from collector.sizes import Size
 from collector.sources.markets import is_wildcard
+from collector.ticks import Ticks, named_in
 from storage_backends.interface import Backend, Market
 from storage_backends.settings import StoreSettings
 
@@ -56,7 +58,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def market_options(command: Command) -> Command:
     """--exchange and --symbol as filters of a store, from flags alone: elsewhere they say what to collect."""
     command = click.option(
-        "--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]"
+        "-s", "--symbol", multiple=True, help="BTC/USDT, BTC/USDT:USDT or BTCUSDT; repeatable  [default: all]"
     )(command)
     return click.option("--exchange", multiple=True, help="as stored: binanceusdm, …; repeatable  [default: all]")(
         command
@@ -138,6 +140,30 @@ def check_wanted(exchanges: tuple[str, ...], symbols: tuple[str, ...], streams: 
     if not channels:
         raise ConfigurationError("--streams", repr(streams), f"names nothing; choose from {', '.join(CHANNELS)}")
     return channels
+
+
+def check_named(ticks: Ticks | None, exchanges: tuple[str, ...], symbols: tuple[str, ...]) -> None:
+    """Refuses widths of a price level that the flag gives a market that will not be collected.
+
+    One file or environment may serve several collectors, and with a wildcard, or on an exchange with names of its own,
+    only the exchange can say which markets there will be: then a run says at its start what is left over. Markets of
+    another shard are collected too.
+
+    Raises:
+        ConfigurationError: see above.
+    """
+    if click.get_current_context().get_parameter_source("tick_sizes") != ParameterSource.COMMANDLINE:
+        return
+    if any(map(is_wildcard, symbols)) or {exchange_named(exchange).protocol for exchange in exchanges} != {"binance"}:
+        return
+    collected = {exchange_symbol(symbol): symbol for symbol in symbols}
+    for name in named_in(ticks):
+        if name not in collected:
+            near = difflib.get_close_matches(name, collected, n=1) or [one for one in collected if one.startswith(name)]
+            meant = f"; did you mean {collected[near[0]]}?" if near else ""
+            raise ConfigurationError(
+                "--tick-sizes", name, f"is not collected: --symbol has {', '.join(symbols)}{meant}"
+            )
 
 
 def _not_collected(channel: str) -> ConfigurationError:

@@ -39,7 +39,7 @@ _CHANNELS = ("depth", "trades", "raw_trades", "book_ticker")
     show_default=True,
     help="where a capture without a session of its own comes from",
 )
-@click.option("--symbol", multiple=True, help="only these markets; repeatable  [default: all in the files]")
+@click.option("-s", "--symbol", multiple=True, help="only these markets; repeatable  [default: all in the files]")
 @setting("--step", default=0.00002, type=FiniteRange(0, 0.1, min_open=True), help="log-width of a bucket")
 @setting("--steps", default=40, type=click.IntRange(1, 2000), help="buckets a side")
 @setting("--interval", default=1, type=click.IntRange(1, 3600), help="seconds between epochs")

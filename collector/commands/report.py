@@ -49,7 +49,9 @@ def report(
 ) -> None:
     """Tells how much of a UTC day is covered, what is missing, and how good it was, for each market."""
     from collector.audit.day import day_report
+    from collector.lean_pyarrow import without_pandas
 
+    without_pandas()
     if date > today(SystemClock()):
         raise ConfigurationError("--date", date, "is yet to come")
     if picture is not None and picture.suffix not in (".png", ".svg"):

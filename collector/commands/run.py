@@ -14,6 +14,7 @@ import msgspec
 from collector.clock import SystemClock
 from collector.commands.log_options import log_settings
 from collector.commands.options import (
+    check_named,
     check_wanted,
     config_option,
     features_option,
@@ -207,6 +208,7 @@ def run(
     configure(log_level, log_format, PrintedLog(complain))
     wanted = wanted_of(streams)
     channels = check_wanted(exchange, symbol, ",".join(wanted.channels))
+    check_named(wanted.derived.ticks, exchange, symbol)
     settings = RunSettings(
         exchanges=tuple(dict.fromkeys(exchange)),
         symbols=tuple(dict.fromkeys(symbol)),

@@ -37,8 +37,13 @@ def _end_with_parent() -> None:
 
 
 @click.command()
-@setting("--http-host", default="127.0.0.1", help="address to listen on; another than this machine's own needs a key")
-@setting("--http-port", default=8000, type=click.IntRange(0, 65535), help="port to listen on")
+@setting(
+    "--http-host",
+    "--host",
+    default="127.0.0.1",
+    help="address to listen on; another than this machine's own needs a key",
+)
+@setting("--http-port", "--port", default=8000, type=click.IntRange(0, 65535), help="port to listen on")
 @setting("--api-key", multiple=True, help="a key, or its hash sha256:…; several while one is replaced")
 @setting("--requests-per-s", default=50.0, type=FiniteRange(0.1), help="requests a second of one key or address")
 @store_options

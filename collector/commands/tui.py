@@ -10,8 +10,12 @@ from collector.errors import ConfigurationError
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="where the collector answers (`run --http`)")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="and on which port")
+@click.option(
+    "--host", "--http-host", default="127.0.0.1", show_default=True, help="where the collector answers (`run --http`)"
+)
+@click.option(
+    "--port", "--http-port", default=8000, show_default=True, type=click.IntRange(1, 65535), help="and on which port"
+)
 @setting("--api-key", multiple=True, help="the key, if one is needed")
 def tui(host: str, port: int, api_key: tuple[str, ...]) -> None:
     """Shows a running collector in the terminal: markets, depth, quality, features. Works over SSH at 80 by 24."""

@@ -98,8 +98,8 @@ STATE: Final = {
     "memory_bytes": 98_566_144,
 }
 STREAM: Final = (
-    'event: epoch\ndata: {"now_ns":1795628607412000000,"stopping":false,"markets":[{"exchange":"binanceusdm",'
-    '"symbol":"BTCUSDT","grade":"ok","epoch":1795628607,"best_bid":90002.2,"best_ask":90002.3,"valid":true}]}\n\n'
+    'event: epoch\ndata: {"now_ns":1795628607412000000,"age_s":0.061,"stopping":false,"markets":['
+    '{"exchange":"binanceusdm","symbol":"BTCUSDT","grade":"ok","epoch":1795628607,"best_bid":90002.2,"best_ask":90002.3,"valid":true}]}\n\n'
 )
 METRICS: Final = """\
 # HELP collector_up 1 while a collector has written a state

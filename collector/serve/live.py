@@ -12,6 +12,7 @@ from fastapi import HTTPException
 
 from collector.clock import Clock
 from collector.live_state import STATE_FILE, State, is_fresh, read_state
+from collector.times import show_ns
 
 _LOOK_S = 0.1
 
@@ -46,7 +47,8 @@ class Live:
         if state is None:
             raise HTTPException(503, "no collector has run on this data folder")
         if not is_fresh(state, self._clock.now_ns()):
-            raise HTTPException(503, f"the collector has stopped: its last word is of {state.now_ns // 10**9} s")
+            what = "has stopped" if state.stopping else "stands still or was killed"
+            raise HTTPException(503, f"the collector {what}: last word {show_ns(state.now_ns)[:19]} UTC")
         return state
 
     def status(self) -> dict[str, Any]:
@@ -65,7 +67,10 @@ class Live:
         return {"status": status, "age_s": round(age_s, 3), "grade": grade, "reasons": reasons}
 
     async def epochs(self, symbols: frozenset[str] | None) -> AsyncIterator[bytes]:
-        """Server-sent events: one `epoch` with all markets, or those in `symbols`, each second; comments in silence."""
+        """Server-sent events: one `epoch` with all markets, or those in `symbols`, each second; comments in silence.
+
+        The first one is the last word of the run, however old: `age_s` is how old it was when it was sent.
+        """
         told_ns = 0
         quiet = 0
         while True:
@@ -73,7 +78,9 @@ class Live:
             if state is not None and state.now_ns > told_ns:
                 told_ns, quiet = state.now_ns, 0
                 markets = [one for one in state.markets if symbols is None or one.symbol in symbols]
-                body = msgspec.json.encode({"now_ns": state.now_ns, "stopping": state.stopping, "markets": markets})
+                age_s = max(0.0, round((self._clock.now_ns() - state.now_ns) / 1e9, 3))
+                head = {"now_ns": state.now_ns, "age_s": age_s, "stopping": state.stopping}
+                body = msgspec.json.encode({**head, "markets": markets})
                 yield b"event: epoch\ndata: " + body + b"\n\n"
             else:
                 quiet += 1

@@ -43,6 +43,7 @@ def _of_process(state: State) -> Iterator[Metric]:
     yield _counter("collector_frames_total", "frames received", state.frames)
     yield _gauge("collector_memory_bytes", "resident memory", state.memory_bytes)
     yield _gauge("collector_open_descriptors", "open file descriptors", state.descriptors)
+    yield _gauge("collector_max_descriptors", "file descriptors that may be open", state.descriptor_limit)
     offsets = GaugeMetricFamily("collector_clock_offset_seconds", "exchange clock minus ours", labels=["exchange"])
     for exchange, offset_ms in state.clock_offset_ms.items():
         if offset_ms is not None:

@@ -1,4 +1,4 @@
-"""The web page: four files of our own, and nothing from another host."""
+"""The web page: five files of our own, and nothing from another host."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ FILES: Final = {
     "/page.css": ("page.css", "text/css; charset=utf-8"),
     "/page.js": ("page.js", "text/javascript; charset=utf-8"),
     "/map.js": ("map.js", "text/javascript; charset=utf-8"),
+    "/trouble.js": ("trouble.js", "text/javascript; charset=utf-8"),
 }
 _HEADERS: Final = {
     # The browser itself refuses whatever would come from elsewhere.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -26,6 +27,8 @@ class CollectorView(App[None]):
     TITLE = "depth-collector"
     CSS = """
     #head { height: 1; padding: 0 1; background: $panel; }
+    #mend { height: auto; padding: 0 1; margin-bottom: 1; }
+    .old { opacity: 50%; }
     #markets { width: 32; height: 1fr; }
     #market { width: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
     #title { height: auto; min-height: 1; }
@@ -48,7 +51,8 @@ class CollectorView(App[None]):
 
     def compose(self) -> ComposeResult:
         yield Static(id="head")
-        with Horizontal():
+        yield Static(id="mend")
+        with Horizontal(id="body"):
             table: DataTable[Text] = DataTable(id="markets", cursor_type="row", show_header=True, zebra_stripes=True)
             yield table
             with VerticalScroll(id="market"):
@@ -70,7 +74,7 @@ class CollectorView(App[None]):
     async def look(self) -> None:
         """Reads and shows, unless paused."""
         if not self.paused:
-            self._seen = await self._source.look()
+            self._seen = _after(self._seen, await self._source.look())
             self._show_markets()
         self._show()
 
@@ -105,12 +109,16 @@ class CollectorView(App[None]):
         columns = [column.key for column in table.ordered_columns]
         for key, market in zip(keys, markets, strict=True):
             for column, cell in zip(columns, lines.market_cells(market), strict=True):
-                table.update_cell(key, column, cell)
+                table.update_cell(key, column, cell, update_width=True)
 
     def _show(self) -> None:
         seen = self._seen
         head = lines.headline(seen.state, seen.error, self._clock.now_ns() / 1e9, paused=self.paused)
         self.query_one("#head", Static).update(head)
+        mend = self.query_one("#mend", Static)
+        mend.display = seen.error is not None
+        mend.update(lines.trouble(seen.state, seen.mend, self._clock.now_ns() / 1e9))
+        self.query_one("#body").set_class(seen.error is not None, "old")
         market = self._market()
         if market is None:
             for name in ("title", "depth", "quality", "features", "bar"):
@@ -136,6 +144,13 @@ class CollectorView(App[None]):
         markets: list[MarketState] = self._seen.state.markets if self._seen.state is not None else []
         chosen = [one for one in markets if (one.exchange, one.symbol) == self._chosen]
         return (chosen or markets or [None])[0]  # type: ignore[list-item]
+
+
+def _after(before: Seen, now: Seen) -> Seen:
+    """What is shown after a look: what was seen last stays, and is told to be old, where nothing new came."""
+    if now.error is None or before.state is None:
+        return now
+    return replace(before, error=now.error, mend=now.mend)
 
 
 def _section(name: str, body: Any) -> Text:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rich.text import Text
 
 from collector.live_state import FRESH_S, MarketState, State
+from collector.times import show_ns
 
 GRADE_STYLE: Final = {"ok": "green", "degraded": "yellow", "bad": "bold red"}
 _NO_FEATURES: Final = frozenset({"exchange", "symbol", "epoch", "feature_set", "num_features", "valid"})
@@ -18,7 +19,7 @@ _UNITS: Final = ((1e9, "B"), (1e6, "M"), (1e3, "k"))
 def headline(state: State | None, error: str | None, now_s: float, *, paused: bool) -> Text:
     """One line: whether a collector runs, since when, and how its journal and backend are."""
     if error is not None:
-        return Text(f"no answer: {error}", "bold red")
+        return Text(error, "bold red")
     if state is None:
         return Text("no collector has run here yet", "yellow")
     age_s = now_s - state.now_ns / 1e9
@@ -42,6 +43,15 @@ def headline(state: State | None, error: str | None, now_s: float, *, paused: bo
     if state.memory_bytes is not None:
         text.append(f"  {size(state.memory_bytes)}")
     return text
+
+
+def trouble(state: State | None, mend: str, now_s: float) -> Text:
+    """Under an error: what to do, and how old what is still shown is."""
+    text = Text()
+    if state is not None:
+        age_s = now_s - state.now_ns / 1e9
+        text.append(f"What is shown is of {show_ns(state.now_ns)[:19]} UTC, {duration(age_s)} ago. ", "yellow")
+    return text.append(f"{mend} Asked again each second.".strip())
 
 
 def market_cells(market: MarketState) -> tuple[Text, Text, Text]:

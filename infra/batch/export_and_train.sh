@@ -30,7 +30,7 @@ mkdir -p "$work" "$models"
 
 # Whole days only, so that a second run of the same day finds its work done.
 "$python" -m training export --dataset "$dataset" ${JOB_EXCHANGE:+--exchange "$JOB_EXCHANGE"} --symbol "$JOB_SYMBOL" \
-    --start "$start" --end "${day}T00:00:00Z" --format memmap --targets "${JOB_TARGETS:-price}" \
+    --from "$start" --to "${day}T00:00:00Z" --format memmap --targets "${JOB_TARGETS:-price}" \
     --output "$work/$dataset-$JOB_SYMBOL-$day" --no-progress
 # shellcheck disable=SC2086 # JOB_TRAIN is several options
 "$python" -m training train --dataset "$work/$dataset-$JOB_SYMBOL-$day/memmap" --targets "${JOB_TARGETS:-price}" \

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
+from click.testing import CliRunner
+
 from collector.audit.gaps import id_cover, read_gaps, time_cover
+from collector.commands.gaps import gaps as command
 from collector.core.gaps import Gap
 from tests.audit.sample import MARKET, TENTH, Sample
 from tests.core.exchange import START_NS
@@ -39,3 +44,16 @@ def test_times_are_covered_healed_or_not_and_open_ones_to_the_end() -> None:
     assert time_cover([gap(healed=True)], "depth").holds(50, 80)
     assert not time_cover([gap()], "depth").holds(50, 81)
     assert time_cover([gap(to_ns=None)], "depth").holds(50, 10**18)
+
+
+def test_the_command_lists_the_gaps_that_touch_a_span(sample: Sample) -> None:
+    def listed(*span: str) -> set[str]:
+        done = CliRunner().invoke(command, ["--data-dir", str(sample.folder), "--json", *span], catch_exceptions=False)
+        return {gap["stream"] for gap in json.loads(done.stdout)}
+
+    (depth,) = [gap for gap in read_gaps(sample.store, MARKET) if gap.stream == "depth"]
+    before, after = str(depth.from_ns), str((depth.to_ns or 0) + 1)
+    assert listed() == {"book_ticker", "depth", "trades"}
+    assert "depth" in listed("--from", before, "--to", after)
+    assert "depth" not in listed("--to", before)
+    assert "depth" not in listed("--from", after)

@@ -144,7 +144,11 @@ def test_live_state_readiness_and_metrics(ask: Ask, clock: ManualClock, tmp_path
     assert ask("/ready", data_dir=tmp_path).status_code == 503
     clock.advance(60)
     assert ask("/health", data_dir=tmp_path).json()["status"] == "stale"
-    assert ask("/state", data_dir=tmp_path).status_code == 503
+    stands = ask("/state", data_dir=tmp_path)
+    assert stands.status_code == 503
+    assert "stands still or was killed: last word 2023-11-14 22:13:50 UTC" in stands.json()["detail"]
+    write_state(tmp_path, state(clock.now_ns(), stopping=True))
+    assert "has stopped" in ask("/state", data_dir=tmp_path).json()["detail"]
 
 
 def test_a_key_opens_everything_but_health(ask: Ask) -> None:

@@ -72,6 +72,11 @@ def test_every_alert_is_one_that_an_operator_can_look_up() -> None:
     assert [rule["alert"] for rule in rules() if rule["alert"] not in text] == []
 
 
+def test_every_alert_is_shown_to_fire() -> None:
+    cases = [case for test in yaml.safe_load(FIRING.read_text())["tests"] for case in test.get("alert_rule_test", [])]
+    assert {case["alertname"] for case in cases if case["exp_alerts"]} == {rule["alert"] for rule in rules()}
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool: apt-get install prometheus")
 @pytest.mark.parametrize(
     "command",

@@ -16,7 +16,7 @@ import pytest
 
 from storage_backends import disk, jsonl, parquet
 from storage_backends import files as file_backend
-from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, BackendContract, got, put
+from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, BackendContract, counted, got, put
 from storage_backends.contract_rows import arrow, row, rows, time_ns
 from storage_backends.errors import PermanentBackendError, StorageFailed, StorageFull
 from storage_backends.local import LocalBackend
@@ -81,6 +81,22 @@ def files(root: Path) -> list[str]:
 def only_file(root: Path) -> Path:
     (path,) = root.rglob("*.parquet")
     return path
+
+
+# Counts
+
+
+def test_a_day_is_counted_without_reading_rows(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("rows were read")
+
+    put(backend, "trades", rows("trades", range(5)))
+    put(backend, "trades", rows("trades", range(5, 12)))
+    monkeypatch.setattr(parquet.PartFile, "chunks", fail)
+    assert counted(backend, "trades") == 12
+    assert counted(backend, "trades", start_ns=time_ns(0), end_ns=time_ns(5)) == 5
+    with pytest.raises(AssertionError, match="rows were read"):
+        counted(backend, "trades", end_ns=time_ns(3))
 
 
 # Names

@@ -59,9 +59,12 @@ async def test_markets_are_listed_chosen_and_updated() -> None:
         assert "none stored" in text(view, "features")
         changed = two_markets(NOW_NS + 10**9)
         changed.markets[1].best_bid = 2999.0
+        changed.markets[1].grade = "degraded"
         source.seen = Seen(changed)
         await view.look()
         assert text(view, "title").startswith("ETH/USDT  2,999.00"), "the choice stays"
+        await pilot.pause()
+        assert table.ordered_columns[2].get_render_width(table) >= len("degraded"), "a longer grade is not cut off"
         await pilot.press("k")
         assert text(view, "title").startswith("BTC/USDT")
 
@@ -77,15 +80,37 @@ async def test_a_pause_keeps_what_is_shown() -> None:
         assert text(view, "title").startswith("BTC/USDT")
         await pilot.press("p")
         await view.look()
-        assert text(view, "head") == "no answer: gone"
-        assert text(view, "title") == ""
+        assert text(view, "head") == "gone"
+
+
+async def test_what_was_seen_last_stays_and_is_told_to_be_old() -> None:
+    source, now = Scripted(Seen(error="gone", mend="Start it.")), ManualClock(NOW_NS)
+    view = CollectorView(source, now)
+    async with view.run_test(size=SIZE) as pilot:
+        await pilot.pause()
+        assert (text(view, "head"), text(view, "title")) == ("gone", "")
+        assert text(view, "mend") == "Start it. Asked again each second."
+        source.seen = Seen(two_markets())
+        await view.look()
+        assert not view.query_one("#mend").display
+        now.advance(90)
+        source.seen = Seen(error="gone", mend="Start it.")
+        await view.look()
+        assert text(view, "head") == "gone"
+        assert text(view, "mend").startswith("What is shown is of 2001-09-09 01:46:40 UTC, 1m30s ago. Start it.")
+        assert text(view, "title").startswith("BTC/USDT  90,538.46")
+        assert view.query_one("#body").has_class("old")
+        source.seen = Seen(two_markets(NOW_NS + 90 * 10**9))
+        await view.look()
+        assert not view.query_one("#body").has_class("old")
+        assert not view.query_one("#mend").display
 
 
 @pytest.mark.parametrize(
     ("seen", "later_s", "head"),
     [
         (Seen(), 0, "no collector has run here yet"),
-        (Seen(error="http://localhost (ConnectError)"), 0, "no answer: http://localhost"),
+        (Seen(error="no answer from http://localhost"), 0, "no answer from http://localhost"),
         (Seen(two_markets()), 60, "STALE, 60 s old"),
         (Seen(msgspec.structs.replace(two_markets(), markets=[])), 0, "up "),
     ],
@@ -111,8 +136,13 @@ async def test_the_source_reads_a_server(served: Callable[..., tuple[str, int]])
     assert (await source.look()).error == "no collector has run on this data folder"
     await source.close()
     wrong = Source(f"http://{host}:{port}", "wrong")
-    assert (await wrong.look()).error == "a key is needed: --api-key, or API_KEY"
+    seen = await wrong.look()
+    assert seen.error == "this key is not accepted"
+    assert "--api-key" in seen.mend
     await wrong.close()
+    without = Source(f"http://{host}:{port}")
+    assert (await without.look()).error == "a key is needed"
+    await without.close()
     nobody = Source("http://127.0.0.1:9")
     assert "ConnectError" in str((await nobody.look()).error)
     await nobody.close()

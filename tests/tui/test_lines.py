@@ -19,7 +19,7 @@ def test_the_headline_tells_what_matters_first() -> None:
     away = msgspec.structs.replace(made, backend_away_since_ns=NOW_NS - 5 * 10**9, refusing=True)
     assert "backend away 5s  REFUSING ROWS" in lines.headline(away, None, now_s, paused=False).plain
     assert lines.headline(None, None, now_s, paused=False).plain == "no collector has run here yet"
-    assert lines.headline(None, "refused", now_s, paused=False).plain == "no answer: refused"
+    assert lines.headline(None, "refused", now_s, paused=False).plain == "refused"
     stopped = msgspec.structs.replace(made, stopping=True)
     assert lines.headline(stopped, None, now_s + 60, paused=False).plain.startswith("STOPPED")
 

@@ -21,7 +21,9 @@ export function draw(canvas, view) {
   pen.font = "11px system-ui, sans-serif";
   pen.fillStyle = "#8a8f98";
   if (!range) {
-    pen.fillText(view.last ? "no book in this span" : "waiting for the first epoch", 12, 24);
+    pen.textAlign = "left";
+    pen.font = "13px system-ui, sans-serif";
+    pen.fillText(nothing(view), 12, 24);
     return;
   }
   const plot = { x: MARGIN.left, y: 4, width: width - MARGIN.left - 4, height: height - MARGIN.bottom - MARGIN.strip - 8 };
@@ -54,6 +56,14 @@ export function draw(canvas, view) {
   }
   pen.restore();
   axes(pen, plot, range, start, seconds, across, down);
+}
+
+// An empty map says why: that nothing was there is not known before it was asked.
+function nothing(view) {
+  if (view.missing !== undefined) return "not known: what was stored could not be read";
+  if (view.asked) return "reading what was stored …";
+  if (view.last) return "no book in this span";
+  return view.known ? "no epoch yet" : "";
 }
 
 function prices(rows) {
@@ -145,6 +155,7 @@ function axes(pen, plot, range, start, seconds, across, down) {
   pen.textBaseline = "alphabetic";
   const step = [10, 30, 60, 120, 300, 600, 1800].find((one) => (one / seconds) * plot.width > 75) ?? 3600;
   for (let second = Math.ceil(start / step) * step; second <= start + seconds; second += step) {
+    if (across(second) > plot.x + plot.width - 24) break; // it would be cut off
     pen.fillText(new Date(second * 1000).toISOString().slice(11, 19), across(second), plot.y + plot.height + MARGIN.bottom + MARGIN.strip);
   }
 }
