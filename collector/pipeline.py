@@ -22,7 +22,7 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across, across
-from collector.core.inputs import Resume, Tick
+from collector.core.inputs import Resume
 from collector.coverage_log import CoverageLog
 from collector.delivery import Delivery
 from collector.errors import MachineFailed
@@ -254,8 +254,7 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.may_heal = not self._committer.refusing
-            for live in venue.markets.values():
-                live.apply(now_ns, Tick())
+            venue.recorder.tick(now_ns)
         self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:
