@@ -169,6 +169,10 @@ class Pipeline:
             venue.begin(resumes)
         self._observers.begin()
         self._note_set_aside()
+        # Before anything can be heard: after a kill in the first second a market would not know that it had listened.
+        for venue in self.venues:
+            venue.recorder.tick(self._clock.now_ns())
+        await self._committer.commit()
         if self._delivery is not None:
             self._tasks.append(self._delivery.start())
         if self._hot is not None:

@@ -66,7 +66,7 @@ class LiveMarket:
         self._on_book: Callable[[int], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
-        self.remembered = msgspec.json.encode(session.resume or Resume())
+        self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns, unheard=session.channels))
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
         self.handovers: dict[str, Handover] = {}
         """Of each stream that two connections carry."""
@@ -173,6 +173,7 @@ class LiveMarket:
                 position = resume.positions[channel]
                 since = msgspec.structs.replace(position, recv_ns=min(position.recv_ns, held_ns))
                 resume.positions[channel] = since
+        resume.unheard = tuple(channel for channel in self._session.channels if channel not in resume.positions)
         self.remembered = msgspec.json.encode(resume)
 
     def _begin_anew(self, recv_ns: int, error: Exception, *, while_draining: bool = False) -> None:

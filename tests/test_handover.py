@@ -284,7 +284,8 @@ def test_of_a_process_that_is_killed_every_frame_is_stored_or_in_the_gap_of_the_
             run.batches += run.live.drain()
             remembered = run.live.remembered
     again = Run(channel, futures=False, resume=msgspec.json.decode(remembered, type=Resume))
-    (gap,) = [gap for batch in again.live.drain() if batch.table == "gaps" for gap in batch.columns["from_ns"]]
+    again.batches = again.live.drain()
+    (gap,) = again.column("gaps", "from_ns")
     first_missing = max(run.ids) + 1 if channel == "bookTicker" else None
     stored = set(run.ids)
     lost_ones = [one for one in arrived if one[1] not in stored]
