@@ -19,8 +19,9 @@ _MS: Final = 1_000_000
 
 
 class Story(NamedTuple):
-    """`starts` are those of sessions, ns, in order. `left_out` are the nanoseconds whose grid points were left out.
-    `committed` are the spans of each stream that collectors state to have committed, where they say how much that was.
+    """`starts` and `stops` are those of sessions, ns, in order. `left_out` are the nanoseconds whose grid points were
+    left out. `committed` are the spans of each stream that collectors state to have committed, where they say how much
+    that was. `clock_behind`: a session began with a clock that was set back.
     """
 
     starts: Ints
@@ -28,16 +29,23 @@ class Story(NamedTuple):
     left_out: IdRanges
     collectors: int
     committed: dict[str, list[CountedSpan]]
+    stops: list[int]
+    clock_behind: bool
 
 
 def read_story(backend: Backend, market: Market) -> Story:
     """Reads all events of a market."""
     starts, quarantined, left_out, collectors = [], 0, IdRanges(), set()
     committed: dict[str, list[CountedSpan]] = {}
+    stops, clock_behind = [], False
     for rows in backend.scan("events", market, None, None, ("time_ns", "kind", "detail")):
         for time_ns, kind, detail in zip(*(column.to_pylist() for column in rows.columns), strict=True):
             if kind == "session_started":
                 starts.append(time_ns)
+            elif kind == "session_stopped":
+                stops.append(time_ns)
+            elif kind == "clock_behind":
+                clock_behind = True
             elif kind == "quarantine":
                 quarantined += 1
             elif kind == "grid_left_out" and (found := _AFTER.search(detail)):
@@ -50,4 +58,6 @@ def read_story(backend: Backend, market: Market) -> Story:
                 collectors.add(statement.collector)
                 for stream, span in counted_spans(time_ns, statement):
                     committed.setdefault(stream, []).append(span)
-    return Story(np.array(sorted(starts), np.int64), quarantined, left_out, len(collectors), committed)
+    return Story(
+        np.array(sorted(starts), np.int64), quarantined, left_out, len(collectors), committed, stops, clock_behind
+    )

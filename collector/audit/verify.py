@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from collector.audit.committed import check_committed
+from collector.audit.ends import Sessions
 from collector.audit.findings import TableCheck
 from collector.audit.gaps import id_cover, recounts, time_cover
 from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.audit.standing import Standings
-from collector.audit.story import read_story
+from collector.audit.story import Story, read_story
 from collector.audit.tables import TableAudit
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
@@ -127,7 +128,7 @@ def verify_market(
         count.gaps += 1
         count.open += gap.to_ns is None
         count.healed += gap.healed
-    report.epochs, interval_s = _walk_epochs(backend, market, gaps, story.starts.tolist(), start_ns, end_ns)
+    report.epochs, interval_s = _walk_epochs(backend, market, gaps, story, start_ns, end_ns)
     audit = TableAudit(backend, market, gaps, story, interval_s, (start_ns, end_ns))
     complete = IdRanges()
     for stream, spans in story.committed.items():
@@ -237,16 +238,16 @@ def _walk_epochs(
     backend: Backend,
     market: Market,
     gaps: list[Gap],
-    session_starts: list[int],
+    story: Story,
     start_ns: int | None,
     end_ns: int | None,
 ) -> tuple[EpochCheck, Callable[[int], int]]:
     """Also how many seconds an epoch has, by session."""
     check, cover, between = EpochCheck(), time_cover(gaps, "depth"), time_cover(gaps)
-    starts = sorted(session_starts)
+    starts, sessions = story.starts.tolist(), Sessions(story)
     # A session has one interval; it shows as the shortest step.
     interval: dict[int, int] = {}
-    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, check):
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, (check, sessions)):
         if session is not None:
             interval[session] = min(after - before, interval.get(session, after - before))
     check.interval_s = min(interval.values(), default=None)
@@ -260,6 +261,13 @@ def _walk_epochs(
             check.unexplained_holes += 1
             if len(check.holes) < _EXAMPLES:
                 check.holes.append((before, after))
+    for hole in sessions.holes(lambda session: interval.get(session, check.interval_s or 1), start_ns, end_ns):
+        if cover.holds(hole.first * SECOND_NS, hole.last * SECOND_NS):
+            check.explained_holes += 1
+        else:
+            check.unexplained_holes += 1
+            if len(check.holes) < _EXAMPLES:
+                check.holes.append((hole.first - hole.interval_s, hole.last + hole.interval_s))
     return check, lambda session: interval.get(session, check.interval_s or 1)
 
 
@@ -269,13 +277,15 @@ def _epoch_steps(
     starts: list[int],
     start_ns: int | None,
     end_ns: int | None,
-    check: EpochCheck | None,
+    told: tuple[EpochCheck, Sessions] | None,
 ) -> Iterator[tuple[int | None, int, int]]:
-    """Session, epoch and next epoch of all neighbours, None where a session begins; counts rows into `check`."""
+    """Session, epoch and next epoch of all neighbours, None where a session begins; tells the rows to `told`."""
     last: tuple[int, int] | None = None
     for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
         epochs = rows.column("epoch").to_pylist()
-        if check is not None:
+        if told is not None:
+            check, sessions = told
+            sessions.add(rows.column("epoch").to_numpy())
             check.rows += len(epochs)
             check.valid += rows.column("valid").true_count
             check.first = epochs[0] if check.first is None else check.first
