@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from collector import health
+from collector import garbage, health
 from collector.clock import Clock
 from collector.committer import Committer
 from collector.console import Console
@@ -45,7 +44,6 @@ _CLOCK_BEHIND_NS = 60 * SECOND_NS
 _ONE_SIGNAL_NS = 500_000_000
 _TICK_SLACK_S = 0.002
 _FEED_STOP_S = 6.0
-_GC_OBJECTS = 100_000
 
 
 class Pipeline:
@@ -89,7 +87,7 @@ class Pipeline:
         self._tasks: list[asyncio.Future[None]] = []
         """What runs until the end; each ends by itself only when something failed."""
         self._feeds: list[asyncio.Task[None]] = []
-        self._chores: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Collects until a signal, or for the duration that is set; drains, and returns.
@@ -178,16 +176,15 @@ class Pipeline:
         if self._hot is not None:
             self._heating = self._loop.run_in_executor(None, self._hot.run, self._hot_stop)
         self._announce()
-        gc.collect()
-        gc.freeze()
-        # What a message leaves is freed by counting references, so hardly any cycles are there to be found. Looking
-        # for them each 700 objects is a tenth of the cost of a message, each 20,000 still a fiftieth.
-        gc.set_threshold(_GC_OBJECTS, 10, 10)
-        self._chores = asyncio.create_task(self._housekeeping.run(), name="housekeeping")
+        garbage.look_rarely()
+        self._chores = [
+            asyncio.create_task(self._housekeeping.run(), name="housekeeping"),
+            asyncio.create_task(garbage.look_each_minute(), name="garbage"),
+        ]
         self._feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._collecting]
         histories = [venue.history for venue in self._collecting if venue.history is not None]
         self._feeds += [asyncio.create_task(history.run()) for history in histories]
-        self._tasks += [self._chores, *self._feeds]
+        self._tasks += [*self._chores, *self._feeds]
 
     async def _resumes(self, venue: Venue, known: dict[Market, Resume]) -> dict[Market, Resume]:
         if self._delivery is None:
@@ -348,11 +345,10 @@ class Pipeline:
             self._coverage.state(now_ns)
         for venue in self.venues:
             venue.recorder.stop(now_ns, "stopped")
-        for task in self._feeds:
+        for task in (*self._feeds, *self._chores):
             task.cancel()
-        if self._chores is not None:
-            self._chores.cancel()
-            await asyncio.wait([self._chores])
+        if self._chores:
+            await asyncio.wait(self._chores)
         if self._feeds:
             await asyncio.wait(self._feeds, timeout=_FEED_STOP_S)
         for ended in await asyncio.gather(*(venue.feed.close() for venue in self.venues), return_exceptions=True):

@@ -13,10 +13,12 @@ A caller asks one question: repeat the call or not? Backends translate what thei
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+AnyError = TypeVar("AnyError", bound=BaseException)
 
 
 class BackendError(Exception):
@@ -63,3 +65,16 @@ class StorageFailed(BackendError):
 
     After it nobody knows what the disk holds of the bytes just written, so the write is never repeated in this process.
     """
+
+
+def untraced(error: AnyError) -> AnyError:
+    """`error` to be kept as a value, without the frames that it came through, nor those of what it came from.
+
+    They hold the rows of the write, and one of them the list that the error is put into: a circle, which stays in
+    memory until somebody looks for circles. A store that is away for an hour would leave all that was tried meanwhile.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

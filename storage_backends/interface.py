@@ -10,7 +10,7 @@ import abc
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from storage_backends.errors import BackendError, PermanentBackendError, StorageFailed
+from storage_backends.errors import BackendError, PermanentBackendError, StorageFailed, untraced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,7 +111,7 @@ class Backend(abc.ABC):
         """`write` for each of `writes`: what each one raised, None where its rows are stored.
 
         A backend for which one large request is cheaper than many small ones joins them. What none of them foresaw is
-        raised, and then any of them may be stored or not; so is StorageFailed.
+        raised, and then any of them may be stored or not; so is StorageFailed. What is returned holds no row in memory.
         """
         outcomes: list[BackendError | None] = []
         sound = []
@@ -124,7 +124,8 @@ class Backend(abc.ABC):
                 outcomes.append(None)
                 sound.append(write)
         given = iter(self._write_many(sound))
-        return [next(given) if outcome is None else outcome for outcome in outcomes]
+        outcomes = [next(given) if outcome is None else outcome for outcome in outcomes]
+        return [None if outcome is None else untraced(outcome) for outcome in outcomes]
 
     def scan(
         self,

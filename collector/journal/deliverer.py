@@ -20,7 +20,13 @@ from collector.journal.errors import DiskFull, JournalError
 from collector.journal.journal import DamagedBatchError
 from collector.journal.limits import FULL_JITTER, DeliveryLimits
 from collector.journal.plans import Damage
-from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, TransientBackendError
+from storage_backends.errors import (
+    PartialWriteError,
+    PermanentBackendError,
+    StorageFailed,
+    TransientBackendError,
+    untraced,
+)
 from storage_backends.interface import Write
 
 if TYPE_CHECKING:
@@ -272,7 +278,7 @@ class Deliverer:
             self._note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
-            outcomes = [error] * len(tried)
+            outcomes = [untraced(error)] * len(tried)
             for attempt, _ in tried:
                 attempt.alone = True
         written, refused, failed = [], [], []
