@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.sequencer import Position
-from collector.coverage import KIND, Coverage, broken_streams
+from collector.coverage import KIND, UNCOUNTED, Coverage, broken_streams, uncounted_ids
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -34,15 +34,16 @@ class CoverageLog:
 
     def committed(self, batches: Iterable[tuple[Market, Batch]], *, interrupted: bool) -> None:
         """That commit succeeded. `interrupted`: rows before it were refused, and no gap says so yet."""
-        gaps: dict[Market, list[Batch]] = {}
+        told: dict[Market, list[Batch]] = {}
         for market, batch in batches:
-            if batch.table == "gaps":
-                gaps.setdefault(market, []).append(batch)
+            if batch.table == "gaps" or batch.table in UNCOUNTED:
+                told.setdefault(market, []).append(batch)
         for market, positions in self._positions.items():
             coverage = self._coverage.setdefault(market, Coverage(self.collector_id))
             if interrupted:
                 coverage.interrupted()
-            coverage.committed(positions, broken_streams(gaps.get(market, ())))
+            mine = told.get(market, ())
+            coverage.committed(positions, broken_streams(mine), uncounted_ids(mine))
 
     def tick(self, now_ns: int) -> None:
         """States what is due."""

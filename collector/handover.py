@@ -108,6 +108,16 @@ class Handover:
             self.said(frame.text)
         return sorted(frames, key=lambda frame: frame.last_id)
 
+    def held_since_ns(self, position: int | None) -> int | None:
+        """Since when frames wait here that the market, which is at `position`, may never be given if the process dies.
+
+        None where none does, or where ids tell of them.
+        """
+        self._drop_repeated(position)
+        if self._counted:
+            return None
+        return min((frame.recv_ns for frame in (*self._unsaid, *self._kept)), default=None)
+
     def is_seamless(self, now_ns: int, position: int | None) -> bool:
         """Whether the silent connection can take over without a gap being stated at once.
 

@@ -21,7 +21,7 @@ from collector.console import Console
 from collector.consumers import Consumer
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across, across
-from collector.core.inputs import Resume, Tick
+from collector.core.inputs import Resume
 from collector.coverage_log import CoverageLog
 from collector.delivery import Delivery
 from collector.errors import MachineFailed
@@ -168,6 +168,10 @@ class Pipeline:
             venue.begin(resumes)
         self._observers.begin()
         self._note_set_aside()
+        # Before anything can be heard: after a kill in the first second a market would not know that it had listened.
+        for venue in self.venues:
+            venue.recorder.tick(self._clock.now_ns())
+        await self._committer.commit()
         if self._delivery is not None:
             self._tasks.append(self._delivery.start())
         if self._hot is not None:
@@ -265,8 +269,7 @@ class Pipeline:
         now_ns = self._clock.now_ns()
         for venue in self.venues:
             venue.recorder.may_heal = not self._committer.refusing
-            for live in venue.markets.values():
-                live.apply(now_ns, Tick())
+            venue.recorder.tick(now_ns)
         self._coverage.tick(now_ns)
         step_ns = self._clock.wall_step_ns()
         if abs(step_ns - self._wall_step_ns) > _WALL_STEP_NS:

@@ -28,6 +28,7 @@ from collector.core.inputs import (
     Resume,
     SessionStarted,
     SessionStopped,
+    Tick,
     Verbatim,
     encode_input,
 )
@@ -65,8 +66,10 @@ class LiveMarket:
         self._on_book: Callable[[int], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
-        self.remembered = msgspec.json.encode(session.resume or Resume())
+        self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns, unheard=session.channels))
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
+        self.handovers: dict[str, Handover] = {}
+        """Of each stream that two connections carry."""
         self._streams = streams
         self._capture = capture
         self._model = model
@@ -162,7 +165,16 @@ class LiveMarket:
     def _drain(self) -> None:
         """Rows and what is remembered, both or neither."""
         self._rows += self.market.drain()
-        self.remembered = msgspec.json.encode(self.market.resume())
+        resume = self.market.resume()
+        for channel, handover in self.handovers.items():
+            held_ns = handover.held_since_ns(self.market.position(channel))
+            if held_ns is not None and channel in resume.positions:
+                # What waits is lost if the process dies now: the gap that a next session begins with must hold it.
+                position = resume.positions[channel]
+                since = msgspec.structs.replace(position, recv_ns=min(position.recv_ns, held_ns))
+                resume.positions[channel] = since
+        resume.unheard = tuple(channel for channel in self._session.channels if channel not in resume.positions)
+        self.remembered = msgspec.json.encode(resume)
 
     def _begin_anew(self, recv_ns: int, error: Exception, *, while_draining: bool = False) -> None:
         """A fault of ours in this market must not end the others: it starts again from what it remembers.
@@ -215,7 +227,6 @@ class Recorder:
         self._request_anchor = request_anchor
         self._stopped = False
         self._by_connection: dict[int, str] = {}
-        self._handovers: dict[tuple[str, str], Handover] = {}  # by symbol and channel
 
     def frame(self, recv_ns: int, connection: int, text: str | bytes) -> Stream | None:
         if self._stopped:
@@ -230,7 +241,7 @@ class Recorder:
             self._unknown(recv_ns, connection, text)
             return None
         channel = message.channel
-        handover = self._handovers.get((message.s, channel)) if self._handovers else None
+        handover = live.handovers.get(channel) if live.handovers else None
         if handover is not None and connection == handover.silent:
             if handover.offer(recv_ns, message, text, live.market.position(channel)):
                 self._take_over(recv_ns, live, channel, handover)
@@ -257,21 +268,26 @@ class Recorder:
                 carrier = live.market.connection(channel)
                 if replaces is not None and carrier == replaces:
                     futures = live.market.session.futures
-                    self._handovers[symbol, channel] = Handover(replaces, connection, now_ns, channel, futures=futures)
+                    live.handovers[channel] = Handover(replaces, connection, now_ns, channel, futures=futures)
                 elif carrier != connection:
                     fresh.append(channel)
             if fresh:
                 live.apply(now_ns, Opened(connection, fresh))
 
     def handed_over(self, connection: int) -> bool:
-        return all(one.speaker == connection for one in self._handovers.values() if one.new == connection)
+        return all(
+            one.speaker == connection
+            for live in self._markets.values()
+            for one in live.handovers.values()
+            if one.new == connection
+        )
 
     def closed(self, now_ns: int, connection: int, streams: Sequence[Stream], reason: str) -> None:
         self._by_connection.pop(connection, None)
         for symbol, channels in self._by_symbol(streams).items():
             live = self._markets[symbol]
             for channel in channels:
-                handover = self._handovers.pop((symbol, channel), None)
+                handover = live.handovers.pop(channel, None)
                 if handover is None:
                     live.apply(now_ns, Closed(connection, [channel], reason))
                 else:
@@ -351,10 +367,15 @@ class Recorder:
             if symbol in (None, name):  # or of a market of an earlier session, that is not collected any more
                 live.apply(now_ns, Note(kind, detail))
 
+    def tick(self, now_ns: int) -> None:
+        """Time passed, and a commit comes: what it would leave behind unsaid goes to the markets before."""
+        self._hand_all_unsaid(now_ns)
+        for live in self._markets.values():
+            live.apply(now_ns, Tick())
+
     def stop(self, now_ns: int, reason: str) -> None:
         """The session ends: nothing is taken from here on."""
-        for (symbol, channel), handover in self._handovers.items():
-            self._hand_unsaid(now_ns, self._markets[symbol], channel, handover)
+        self._hand_all_unsaid(now_ns)
         self._stopped = True
         for live in self._markets.values():
             live.apply(now_ns, SessionStopped(reason))
@@ -370,6 +391,11 @@ class Recorder:
         live.apply(now_ns, Opened(handover.speaker, [channel]))
         for frame in frames:
             live.message(now_ns, frame.message, frame.text)
+
+    def _hand_all_unsaid(self, now_ns: int) -> None:
+        for live in self._markets.values():
+            for channel, handover in live.handovers.items():
+                self._hand_unsaid(now_ns, live, channel, handover)
 
     def _hand_unsaid(
         self, now_ns: int, live: LiveMarket, channel: str, handover: Handover, *, ahead: bool = False

@@ -27,6 +27,7 @@ from tests.core.script import tables
 
 MARKET = Market("binanceusdm", "AUSDT")
 NAMES = {"trades": "ausdt@aggTrade", "depth": "ausdt@depth"}
+QUIET = {"mark_price": "ausdt@markPrice"}
 
 
 class FakeJournal:
@@ -51,12 +52,16 @@ class FakeJournal:
 class Run:
     """One market whose exchange leaves messages out; `start` again is a kill and the next start."""
 
+    names = NAMES
+
     def __init__(self, chance: random.Random, **settings: Any) -> None:
         self.chance = chance
         self.settings = settings
         self.clock = ManualClock(START_NS)
         self.journal = FakeJournal()
         self.trade, self.update = 1000, 5000
+        self.received: list[tuple[str, int, int]] = []
+        """Of each message its stream, its last id or its time, and when it came; those with absurd numbers left out."""
         self.start()
 
     def start(self) -> None:
@@ -65,18 +70,22 @@ class Run:
             exchange=MARKET.exchange,
             symbol=MARKET.symbol,
             futures=True,
-            channels=tuple(NAMES),
+            channels=tuple(self.names),
             resume=None if state is None else msgspec.json.decode(state, type=Resume),
             **self.settings,
         )
-        self.live = LiveMarket(session, MARKET.symbol, NAMES, self.clock.now_ns(), self.capture())
+        self.live = LiveMarket(session, MARKET.symbol, self.names, self.clock.now_ns(), self.capture())
         markets = {MARKET.symbol: self.live}
         self.recorder = Recorder(markets, lambda *_: None)
         venue: Any = SimpleNamespace(exchange=MARKET.exchange, markets=markets, recorder=self.recorder)
         nobody: Any = SimpleNamespace(drained=lambda *_: None, committed=lambda *_: None)
         self.committer = Committer([venue], self.clock, nobody, CoverageLog([venue]), None, None)
         self.committer.journal = self.journal  # type: ignore[assignment]
-        streams = [Stream(MARKET.symbol, channel, "") for channel in ("aggTrade", "depth")]
+        self.connect()
+
+    def connect(self) -> None:
+        """The exchange acknowledges what was subscribed to."""
+        streams = [Stream(MARKET.symbol, name.partition("@")[2], "") for name in self.names.values()]
         self.recorder.opened(self.clock.now_ns(), 1, streams)
 
     def capture(self) -> CaptureWriter | None:
@@ -93,6 +102,25 @@ class Run:
             link, self.update = self.update, self.update + self.chance.randint(1, 5)
             message = {"e": "depthUpdate", "E": now_ms, "T": now_ms, "s": MARKET.symbol, "pu": link}
             message |= {"U": link + 1, "u": self.update, "b": [["10.5", quantity]], "a": []}
+        if quantity != "absurd":
+            stream, ident = ("trades", self.trade) if trade else ("depth", self.update)
+            self.received.append((stream, ident, self.clock.now_ns()))
+        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+
+    def receive_quiet(self) -> None:
+        """A message of a stream that counts no ids and says little."""
+        now_ms = self.clock.now_ns() // 1_000_000
+        self.received.append(("mark_price", now_ms, self.clock.now_ns()))
+        message = {
+            "e": "markPriceUpdate",
+            "E": now_ms,
+            "s": MARKET.symbol,
+            "p": "1",
+            "i": "1",
+            "P": "",
+            "r": "",
+            "T": 0,
+        }
         self.recorder.frame(self.clock.now_ns(), 1, text(message))
 
     def fetch(self) -> None:
@@ -154,3 +182,66 @@ async def test_nothing_goes_unsaid(seed: int) -> None:
     for link, update in sorted((row["prev_id"], row["last_id"]) for row in rows["diffs"]):
         assert last is None or link <= last or said.holds(last + 1, link)
         last = update if last is None else max(last, update)
+
+
+class Beginning(Run):
+    """A market that nobody has heard of, with a stream that says nothing for long; each session begins as live ones."""
+
+    names = NAMES | QUIET
+
+    def connect(self) -> None:
+        """Not before the session is known."""
+
+    async def begin(self) -> None:
+        self.recorder.tick(self.clock.now_ns())
+        await self.committer.commit()
+        self.clock.advance(0.01)
+        super().connect()
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> None:
+    """Killed at any moment, also before anything of a stream was ever committed, with and without room."""
+    chance = random.Random(seed)
+    run = Beginning(chance)
+    await run.begin()
+    for _ in range(chance.randint(1, 6)):
+        run.journal.trouble = chance.choice(["none", "rows", "all"])
+        for _ in range(chance.randint(0, 3)):
+            for _ in range(chance.randint(0, 3)):
+                run.clock.advance(0.05)
+                run.receive(trade=chance.random() < 0.5)
+                if chance.random() < 0.1:
+                    run.receive_quiet()
+            if chance.random() < 0.7:
+                await run.second(over_budget=False)
+        run.clock.advance(5 * chance.random())
+        run.start()
+        if chance.random() < 0.9:
+            await run.begin()
+    run.journal.trouble = "none"
+    run.start()
+    await run.begin()
+    for _ in range(2):
+        run.clock.advance(1)
+        run.receive(trade=True)
+        run.receive(trade=False)
+        run.receive_quiet()
+        await run.second(over_budget=False)
+    await run.committer.finish()
+    rows = tables(run.journal.batches)
+    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    assert [gap for gap in gaps if gap.to_ns is None] == []
+    stored = {
+        "trades": {row["agg_trade_id"] for row in rows["trades"]},
+        "depth": {row["last_id"] for row in rows["diffs"]},
+        "mark_price": {row["event_time"] for row in rows["mark_price"]},
+    }
+    for stream, ident, recv_ns in run.received:
+        counted = id_cover(gaps, stream)
+        times = [gap for gap in gaps if gap.stream == stream and gap.from_id is None and gap.to_ns is not None]
+        assert (
+            ident in stored[stream]
+            or counted.holds(ident, ident)
+            or any(gap.from_ns <= recv_ns <= (gap.to_ns or 0) for gap in times)
+        ), (stream, ident, recv_ns)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
+import msgspec
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from collector.clock import ManualClock
 from collector.core.batch import Batch
 from collector.core.decode import AggTrade
-from collector.core.inputs import SessionStarted
+from collector.core.inputs import Resume, SessionStarted
 from collector.handover import Handover
 from collector.recorder import LiveMarket, Recorder
 from collector.replay import Replay
@@ -81,14 +82,28 @@ def frames_of(line: Line, channel: str, futures: bool) -> list[tuple[int, int, s
     return depth_frames(line, futures) if channel == "depth" else tick_frames(line, channel)
 
 
+def lines_of(lines: Collection[Line], channel: str, lost: Lost) -> list[tuple[int, int, str]]:
+    """(arrival, connection, text) of what several lines bring, less what each leaves out."""
+    return [
+        frame
+        for line in lines
+        for place, frame in enumerate(frames_of(line, channel, False))
+        if place not in lost[line.number - 1]
+    ]
+
+
 class Run:
     """One market, one stream, an old connection and a new one."""
 
-    def __init__(self, channel: str, *, futures: bool, capture: CaptureWriter | None = None) -> None:
+    def __init__(
+        self, channel: str, *, futures: bool, capture: CaptureWriter | None = None, resume: Resume | None = None
+    ) -> None:
         self.channel = channel
         self.futures = futures
         exchange = "binanceusdm" if futures else "binance"
-        session = SessionStarted(exchange=exchange, symbol=SYMBOL, futures=futures, channels=(CHANNELS[channel],))
+        session = SessionStarted(
+            exchange=exchange, symbol=SYMBOL, futures=futures, channels=(CHANNELS[channel],), resume=resume
+        )
         names = {table: f"btcusdt@{one}" for one, table in CHANNELS.items()}
         self.live = LiveMarket(session, SYMBOL, names, START_NS, capture)
         self.recorder = Recorder({SYMBOL: self.live}, lambda symbol, reason: None)
@@ -231,6 +246,52 @@ def test_what_only_one_of_the_two_brings_is_stored_where_no_id_would_miss_it(
     assert len(run.ids) == len(set(run.ids))
     assert set(run.arrived) <= set(run.ids)
     assert "quarantine" not in run.column("events", "kind")
+
+
+@settings(max_examples=60, deadline=None)
+@example(channel="markPrice", old_lag=0, new_lag=40, begin=4000, killed=4630, lost=({60, 61, 62}, set()))
+@example(channel="bookTicker", old_lag=300, new_lag=0, begin=4000, killed=5010, lost=({65}, set()))
+@given(
+    channel=st.sampled_from(UNCOUNTED),
+    old_lag=lags_ms,
+    new_lag=lags_ms,
+    begin=st.integers(3000, 6000),
+    killed=st.integers(3000, 9000),
+    lost=st.tuples(places, places),
+)
+def test_of_a_process_that_is_killed_every_frame_is_stored_or_in_the_gap_of_the_restart(
+    channel: str, old_lag: int, new_lag: int, begin: int, killed: int, lost: Lost
+) -> None:
+    """Also those of the connection that did not speak, which no market has been given yet."""
+    run = Run(channel, futures=False)
+    lines = (Line(1, 0, NEVER, old_lag, 0), Line(2, begin, NEVER, new_lag, 0))
+    frames = [(at, 1, number, text) for at, number, text in lines_of(lines, channel, lost)]
+    commits = [(ms, 2, 0, "") for ms in range(1000, SPAN_MS, 1000)]
+    run.recorder.opened(run.at(0), 1, run.stream)
+    arrived: list[tuple[int, int]] = []
+    remembered = run.live.remembered
+    for ms, what, number, text in sorted(frames + commits + [(begin, 0, 0, "")]):
+        if ms > killed:
+            break
+        if what == 0:
+            run.recorder.opened(run.at(ms), 2, run.stream, 1)
+        elif what == 1:
+            body = json.loads(text)
+            arrived.append((run.at(ms), body.get("u") or body["E"]))
+            run.recorder.frame(run.at(ms), number, text)
+        else:
+            run.recorder.tick(run.at(ms))
+            run.batches += run.live.drain()
+            remembered = run.live.remembered
+    again = Run(channel, futures=False, resume=msgspec.json.decode(remembered, type=Resume))
+    again.batches = again.live.drain()
+    (gap,) = again.column("gaps", "from_ns")
+    first_missing = max(run.ids) + 1 if channel == "bookTicker" else None
+    stored = set(run.ids)
+    lost_ones = [one for one in arrived if one[1] not in stored]
+    if first_missing is not None:
+        assert all(ident >= first_missing for _, ident in lost_ones)
+    assert all(recv_ns >= gap for recv_ns, _ in lost_ones)
 
 
 def test_two_messages_of_one_time_are_not_taken_for_one() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from collector.audit.bars import check_bars, check_klines
 from collector.audit.batches import Columns
+from collector.audit.ends import Sessions
 from collector.audit.findings import Findings
 from collector.audit.gaps import time_cover
 from collector.audit.rules import RULES, check_order, check_rows
@@ -17,6 +18,7 @@ from collector.audit.story import Story
 from collector.audit.tape import TapeReader
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
+from collector.times import show_ns
 from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
@@ -59,13 +61,18 @@ class TableAudit:
         if table not in self._tables:
             return
         series = self._series(table) if table in _STEADY else None
+        sessions = Sessions(self._story) if table == "features" else None
         last = None
         for batch in self._backend.scan(table, self._market, *self._window, _COLUMNS.get(table)):
             check_rows(table, batch, self.findings)
             last = check_order(table, batch, last, self.findings)
             if series is not None:
                 series.add(Columns(batch))
+            if sessions is not None:
+                sessions.add(batch.column("epoch").to_numpy())
             yield batch
+        if sessions is not None:
+            self._compare_ends(table, sessions)
 
     def finish(self) -> None:
         """Looks at the tables that nobody read, and at what is made of trades."""
@@ -86,6 +93,17 @@ class TableAudit:
             for first, last in self._story.left_out:
                 cover.add(first, last)
         return Series(table, self._story.starts, self._interval_s, cover, self.findings)
+
+    def _compare_ends(self, table: str, sessions: Sessions) -> None:
+        """Sessions that have rows have them from their first to their last epoch."""
+        cover, check = time_cover(self._gaps, table), self.findings.of(table)
+        for hole in sessions.holes(self._interval_s, *self._window):
+            if cover.holds(hole.first * SECOND_NS, hole.last * SECOND_NS):
+                check.explained_holes += 1
+            else:
+                to = show_ns(hole.last * SECOND_NS)
+                what = f"rows are missing up to {to}, at an end of a session, and no gap tells of it"
+                self.findings.hole(table, hole.first * SECOND_NS, what)
 
     def _compare_features(self) -> None:
         """The middle of the best prices stands in both tables."""

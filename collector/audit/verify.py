@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
+from collector.audit.committed import check_committed
+from collector.audit.ends import Sessions
 from collector.audit.findings import TableCheck
 from collector.audit.gaps import id_cover, recounts, time_cover
 from collector.audit.healing import read_remaining
 from collector.audit.rebuild import UNREADABLE, Units, read_anchors, read_diffs, rebuild
 from collector.audit.standing import Standings
-from collector.audit.story import read_story
+from collector.audit.story import Story, read_story
 from collector.audit.tables import TableAudit
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Gap
@@ -56,7 +58,8 @@ class BookCheck(msgspec.Struct):
 
     `equal` of `compared` diffs left best prices equal to the newest book_ticker at or before them. `unreported` ones
     differ where book_ticker has nothing to say: it sent nothing since the update that the diff follows on, or what it
-    sent is in a gap or was not yet there when collecting ended. `differing` ones contradict it.
+    sent is in a gap or was not yet there when collecting ended. `left_out` ones differ where the next quotes agree
+    again, and all that was received in between is stored, as the collector states. `differing` ones contradict it.
     `unreadable` ones hold numbers that cannot be exact.
     """
 
@@ -66,6 +69,7 @@ class BookCheck(msgspec.Struct):
     compared: int = 0
     equal: int = 0
     unreported: int = 0
+    left_out: int = 0
     differing: int = 0
     anchors: int = 0
     anchor_levels: int = 0
@@ -124,9 +128,13 @@ def verify_market(
         count.gaps += 1
         count.open += gap.to_ns is None
         count.healed += gap.healed
-    report.epochs, interval_s = _walk_epochs(backend, market, gaps, story.starts.tolist(), start_ns, end_ns)
+    report.epochs, interval_s = _walk_epochs(backend, market, gaps, story, start_ns, end_ns)
     audit = TableAudit(backend, market, gaps, story, interval_s, (start_ns, end_ns))
-    report.chains["depth"] = _walk_books(backend, market, gaps, report.book, audit, start_ns, end_ns, every)
+    complete = IdRanges()
+    for stream, spans in story.committed.items():
+        found = check_committed(backend, market, stream, spans, gaps, audit.findings, start_ns, end_ns)
+        complete = found if stream == "book_ticker" else complete
+    report.chains["depth"] = _walk_books(backend, market, gaps, complete, report.book, audit, start_ns, end_ns, every)
     audit.finish()
     for table, column in _ID_TABLES:
         chain = _walk_ids(backend, market, gaps, table, column, start_ns, end_ns)
@@ -230,16 +238,16 @@ def _walk_epochs(
     backend: Backend,
     market: Market,
     gaps: list[Gap],
-    session_starts: list[int],
+    story: Story,
     start_ns: int | None,
     end_ns: int | None,
 ) -> tuple[EpochCheck, Callable[[int], int]]:
     """Also how many seconds an epoch has, by session."""
     check, cover, between = EpochCheck(), time_cover(gaps, "depth"), time_cover(gaps)
-    starts = sorted(session_starts)
+    starts, sessions = story.starts.tolist(), Sessions(story)
     # A session has one interval; it shows as the shortest step.
     interval: dict[int, int] = {}
-    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, check):
+    for session, before, after in _epoch_steps(backend, market, starts, start_ns, end_ns, (check, sessions)):
         if session is not None:
             interval[session] = min(after - before, interval.get(session, after - before))
     check.interval_s = min(interval.values(), default=None)
@@ -253,6 +261,13 @@ def _walk_epochs(
             check.unexplained_holes += 1
             if len(check.holes) < _EXAMPLES:
                 check.holes.append((before, after))
+    for hole in sessions.holes(lambda session: interval.get(session, check.interval_s or 1), start_ns, end_ns):
+        if cover.holds(hole.first * SECOND_NS, hole.last * SECOND_NS):
+            check.explained_holes += 1
+        else:
+            check.unexplained_holes += 1
+            if len(check.holes) < _EXAMPLES:
+                check.holes.append((hole.first - hole.interval_s, hole.last + hole.interval_s))
     return check, lambda session: interval.get(session, check.interval_s or 1)
 
 
@@ -262,13 +277,15 @@ def _epoch_steps(
     starts: list[int],
     start_ns: int | None,
     end_ns: int | None,
-    check: EpochCheck | None,
+    told: tuple[EpochCheck, Sessions] | None,
 ) -> Iterator[tuple[int | None, int, int]]:
-    """Session, epoch and next epoch of all neighbours, None where a session begins; counts rows into `check`."""
+    """Session, epoch and next epoch of all neighbours, None where a session begins; tells the rows to `told`."""
     last: tuple[int, int] | None = None
     for rows in backend.scan("depth", market, start_ns, end_ns, ("epoch", "valid")):
         epochs = rows.column("epoch").to_pylist()
-        if check is not None:
+        if told is not None:
+            check, sessions = told
+            sessions.add(rows.column("epoch").to_numpy())
             check.rows += len(epochs)
             check.valid += rows.column("valid").true_count
             check.first = epochs[0] if check.first is None else check.first
@@ -284,6 +301,7 @@ def _walk_books(
     backend: Backend,
     market: Market,
     gaps: list[Gap],
+    complete: IdRanges,
     check: BookCheck,
     audit: TableAudit,
     start_ns: int | None,
@@ -294,6 +312,7 @@ def _walk_books(
     standings = Standings(audit.read, units, time_cover(gaps, "depth"), audit.findings)
     anew, last_recv_ns = recounts(gaps, "depth"), 0
     tickers, ticker_cover = _Tickers(backend, market, start_ns, end_ns), id_cover(gaps, "book_ticker")
+    doubt: _Contradiction | None = None
     steps = rebuild(
         read_diffs(backend, market, units, start_ns, end_ns),
         read_anchors(backend, market, units, start_ns, end_ns),
@@ -324,24 +343,43 @@ def _walk_books(
                 unit = float(10**book.price_places)
                 update_id, *quoted = ticker
                 check.compared += 1
-                if [bid / unit, ask / unit] == quoted:
+                equal = [bid / unit, ask / unit] == quoted
+                if doubt is not None and update_id > doubt.last_id:
+                    _resolve(check, doubt, left_out=equal)
+                    doubt = None
+                if equal:
                     check.equal += 1
                 elif update_id <= diff.link or tickers.ended or ticker_cover.touches(update_id + 1, diff.last_id):
                     check.unreported += 1
                 else:
-                    check.differing += 1
-                    if len(check.examples) < _EXAMPLES:
-                        check.examples.append(
-                            {
-                                "last_id": diff.last_id,
-                                "book": [bid / unit, ask / unit],
-                                "book_ticker": quoted,
-                                "update_id": update_id,
-                            }
-                        )
+                    found = _Contradiction(diff.last_id, update_id, [bid / unit, ask / unit], quoted)
+                    if doubt is None and update_id < diff.last_id and complete.holds(update_id + 1, diff.last_id):
+                        doubt = found
+                    else:
+                        _resolve(check, found, left_out=False)
+    if doubt is not None:
+        _resolve(check, doubt, left_out=False)
     standings.finish()
     check.diffs = chain.rows
     return chain
+
+
+class _Contradiction(NamedTuple):
+    """Best prices of the book after a diff, and the newest quote then, which has others."""
+
+    last_id: int
+    update_id: int
+    book: list[float]
+    book_ticker: list[float]
+
+
+def _resolve(check: BookCheck, found: _Contradiction, *, left_out: bool) -> None:
+    if left_out:
+        check.left_out += 1
+        return
+    check.differing += 1
+    if len(check.examples) < _EXAMPLES:
+        check.examples.append(found._asdict())
 
 
 class _Tickers:

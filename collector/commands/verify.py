@@ -91,7 +91,7 @@ def _print(report: MarketReport) -> None:
         click.echo(
             f"  {'book':<11} {book.rebuilt:>10,} of {book.diffs:,} diffs rebuilt; best prices equal book_ticker "
             f"{book.equal:,} of {book.compared:,} times ({book.unreported} moves it never reported, "
-            f"{book.differing} differ); crossed {book.crossed}"
+            f"{book.left_out} it left out, {book.differing} differ); crossed {book.crossed}"
         )
         click.echo(
             f"  {'anchors':<11} {book.anchors:>10,} compared over {book.anchor_levels:,} levels, "

@@ -3,7 +3,8 @@
 A gap is stated in rows that are only ever appended; the newest revision of a `gap_id` counts. `from_id` and `to_id`
 are the first and the last missing update or trade id, both inclusive; `to_id < from_id` says that nothing is missing
 after all. An open gap has no `to_ns`. A gap without ids says that no message is missing, but that rows made in that
-time cannot be trusted; of a stream that counts nothing, that messages of that time may be missing.
+time cannot be trusted; of a stream that counts nothing, or of which nothing had ever come, that messages of that time
+may be missing.
 """
 
 from __future__ import annotations

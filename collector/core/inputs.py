@@ -16,6 +16,7 @@ from collector.core.sequencer import Position
 class Resume(msgspec.Struct):
     """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
     by REST, and the last epoch written. `events` are those of the time `last_ns`, after which the next one is numbered.
+    `unheard` are streams that were listened for and of which nothing had come by then.
     """
 
     positions: dict[str, Position] = {}
@@ -24,6 +25,7 @@ class Resume(msgspec.Struct):
     last_ns: int = 0
     unfilled: list[Unfilled] = []
     events: int = 0
+    unheard: tuple[str, ...] = ()
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):

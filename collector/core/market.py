@@ -93,6 +93,8 @@ class Market:
             )
         for channel in session.channels:
             self._sequencers[channel].lost("restart", start_ns)
+            if channel in self._unheard and channel in resume.unheard:  # its first messages of all may have come since
+                self._ledger.open(channel, "restart", None, resume.last_ns, start_ns)
 
     def _build(self, resume: Resume) -> None:
         """Makes what reads the streams: sequencers, book and tapes."""
@@ -301,6 +303,8 @@ class Market:
             self._connections[channel] = connection
             if channel not in self._sequencers:  # in a capture of others, which announces nothing
                 self._open_tape(channel)
+            if channel in self._unheard and not self._sequencers[channel].position.recv_ns:
+                self._ledger.close(channel, None, recv_ns)  # nothing was there before that could tell where it goes on
         self._new |= self._unheard.intersection(channels)
         self._unheard.difference_update(channels)
         if "depth" in channels and self._depth.book is None:

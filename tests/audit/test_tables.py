@@ -219,6 +219,18 @@ def test_a_row_that_is_gone_is_named(store: Callable[[str], Path], table: str) -
     assert problem.startswith(f"{table} of binanceusdm BTCUSDT at {time}: the row is missing, up to ")
 
 
+@pytest.mark.parametrize("at", [0, -1])
+def test_features_that_are_gone_at_an_end_of_a_session_are_named(store: Callable[[str], Path], at: int) -> None:
+    folder = store("binanceusdm")
+    epoch = rows(open_local(folder), "features", Market("binanceusdm", "BTCUSDT"))[at]["epoch"]
+    alter(folder, "features", lambda row: bool(row["epoch"] == epoch), None)
+    (problem,) = verify(folder, "binanceusdm").problems
+    time = show_ns(epoch * 10**9)
+    assert problem.startswith(
+        f"features of binanceusdm BTCUSDT at {time}: rows are missing up to {show_ns(epoch * 10**9)}"
+    )
+
+
 def test_a_hole_that_a_gap_or_an_event_tells_of_is_none(store: Callable[[str], Path]) -> None:
     folder = store("binanceusdm")
     last_ms, *gone, _ = times(folder)[29:35]

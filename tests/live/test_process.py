@@ -89,6 +89,29 @@ def test_a_run_that_writes_loads_no_library_that_it_does_not_use(
     assert rows(open_local(tmp_path), "gaps", MARKET)
 
 
+def test_a_kill_before_anything_was_committed_is_a_gap_too(
+    simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
+) -> None:
+    """Also of a stream that never said anything, and nothing but this gap would tell that it was listened for."""
+    simulator = simulate("--symbols", "1")
+    options = ("--streams", "depth,aggTrade,bookTicker,forceOrder", "--raw")
+    process = Process("run", "--url-root", simulator.url, "--data-dir", str(tmp_path), *options)
+    processes.append(process)
+    process.wait_for("collecting")
+    time.sleep(0.2)
+    process.kill()
+    process = live(simulator, tmp_path, *options)
+    processes.append(process)
+    time.sleep(1)
+    assert process.stop() == 0, process.output
+    gaps = [gap for gap in read_gaps(open_local(tmp_path), MARKET) if gap.reason == "restart"]
+    assert sorted(gap.stream for gap in gaps) == ["book_ticker", "depth", "liquidations", "trades"]
+    assert all(gap.to_ns is not None for gap in gaps)
+    replayed = tmp_path / "replayed"
+    collector("replay", *sorted((tmp_path / "raw").rglob("*.zst")), "--data-dir", replayed)
+    assert differing(tmp_path, replayed, MARKET) == {}
+
+
 def test_sigterm_drains_and_the_next_session_is_one_gap_away(
     simulate: Callable[..., Simulator], processes: list[Process], tmp_path: Path
 ) -> None:
