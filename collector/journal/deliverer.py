@@ -7,24 +7,21 @@ nothing succeeds. What the backend refuses for good goes to the journal's dead l
 
 from __future__ import annotations
 
-import contextlib
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import tenacity
 
 from collector.core.batch import taken
 from collector.journal.damage import damages_in
-from collector.journal.errors import DiskFull, JournalError
+from collector.journal.errors import DiskFull
 from collector.journal.journal import DamagedBatchError
 from collector.journal.limits import FULL_JITTER, DeliveryLimits
+from collector.journal.pace import DeliveryCounts, Pace, no_event
 from collector.journal.plans import Damage
 from storage_backends.errors import (
     PartialWriteError,
     PermanentBackendError,
     StorageFailed,
-    TransientBackendError,
     untraced,
 )
 from storage_backends.interface import Write
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+    import tenacity
 
     from collector.clock import Clock
     from collector.core.batch import Batch
@@ -42,22 +40,8 @@ if TYPE_CHECKING:
     from storage_backends.interface import Backend, Market
 
 
-_AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _ACKNOWLEDGE_AFTER_S = 5.0
 _BYTES_AT_ONCE = 4 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryCounts:
-    """Since the start. `away_since_ns` is set while nothing reaches the backend."""
-
-    delivered_rows: int = 0
-    writes: int = 0
-    refused_rows: int = 0
-    failures: int = 0
-    last_error: str | None = None
-    last_error_ns: int | None = None
-    away_since_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -69,10 +53,6 @@ class _Attempt:
     """Something that nobody foresaw came of a write of several; which of them it was shows when each goes by itself."""
     written: bool = False
     """The backend has it, and the journal has not taken note yet."""
-
-
-def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
-    """Nobody asked."""
 
 
 def _no_gap(market: Market, batches: list[Batch]) -> None:
@@ -98,7 +78,7 @@ class Deliverer:
         *,
         clock: Clock,
         limits: DeliveryLimits | None = None,
-        on_event: Callable[[int, Market | None, str, str], None] = _no_event,
+        on_event: Callable[[int, Market | None, str, str], None] = no_event,
         on_refused: Callable[[Market, list[Batch]], None] = _no_gap,
         on_damaged: Callable[[Market, Damage], None] = _no_damage,
         wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
@@ -112,18 +92,14 @@ class Deliverer:
         self._on_event = on_event
         self._on_refused = on_refused
         self._on_damaged = on_damaged
-        self._retrying = tenacity.Retrying(wait=wait)
-        self._wait = wait
         self._sleep = sleep
         self._attempts = {plan.id: _Attempt(plan) for plan in journal.open_plans()}
-        self._failures_in_a_row = 0
-        self._paused_until_ns = 0
-        self._counts = DeliveryCounts()
+        self._pace = Pace(journal, clock, wait, on_event)
 
     @property
     def counts(self) -> DeliveryCounts:
         """A snapshot; may be read from any thread."""
-        return self._counts
+        return self._pace.counts
 
     def lag_s(self) -> float:
         """Age of the oldest row that has not been delivered; 0 when there is none. From any thread."""
@@ -147,7 +123,7 @@ class Deliverer:
             now_ns = self._clock.now_ns()
             if (until_ns is not None and now_ns >= until_ns) or (stop is not None and stop.is_set()):
                 break
-            due = [attempt for attempt in together if now_ns >= max(attempt.due_ns, self._paused_until_ns)]
+            due = [attempt for attempt in together if now_ns >= max(attempt.due_ns, self._pace.paused_until_ns)]
             written += self._write(due)
             settled += sum(attempt.plan.id not in self._attempts for attempt in due)
             if (self._clock.now_ns() - told_ns) / 1e9 >= _ACKNOWLEDGE_AFTER_S:
@@ -178,7 +154,7 @@ class Deliverer:
             StorageFailed, JournalFailed: as `step`.
         """
         # Whatever the pauses so far: each plan gets one try now.
-        self._paused_until_ns = 0
+        self._pace.paused_until_ns = 0
         for attempt in self._attempts.values():
             attempt.due_ns = 0
         while self._attempts or self._journal.groups():
@@ -186,7 +162,7 @@ class Deliverer:
                 return False
             if self.step(flush=True, until_ns=deadline_ns):
                 continue
-            due_ns = max(min((a.due_ns for a in self._attempts.values()), default=0), self._paused_until_ns)
+            due_ns = max(min((a.due_ns for a in self._attempts.values()), default=0), self._pace.paused_until_ns)
             if due_ns >= deadline_ns:
                 return False
             self._sleep(max(0.0, (due_ns - self._clock.now_ns()) / 1e9))
@@ -194,7 +170,7 @@ class Deliverer:
 
     def _plan(self, flush: bool) -> None:
         now_ns = self._clock.now_ns()
-        if now_ns < self._paused_until_ns:
+        if now_ns < self._pace.paused_until_ns:
             return
         # A group with an open plan has to wait for it.
         busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
@@ -215,7 +191,7 @@ class Deliverer:
                 max_bytes=self._limits.max_bytes,
             )
         except DiskFull as error:
-            self._failed(error)
+            self._pace.failed(error)
             return
         self._attempts |= {plan.id: _Attempt(plan) for plan in plans}
 
@@ -275,7 +251,7 @@ class Deliverer:
         try:
             outcomes = self._backend.write_many([write for _, write in tried])
         except StorageFailed as error:
-            self._note(error)
+            self._pace.note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
             outcomes = [untraced(error)] * len(tried)
@@ -284,7 +260,7 @@ class Deliverer:
         written, refused, failed = [], [], []
         for (attempt, write), outcome in zip(tried, outcomes, strict=True):
             if outcome is None:
-                self._succeeded()
+                self._pace.succeeded()
                 written.append(attempt.plan)
             elif isinstance(outcome, PartialWriteError):
                 self._refuse_partly(attempt, outcome)
@@ -359,8 +335,7 @@ class Deliverer:
             self._postpone(attempt, full)
             return False
         del self._attempts[plan.id]
-        self._counts = replace(self._counts, refused_rows=self._counts.refused_rows + refused_rows)
-        self._note(error)
+        self._pace.refused(refused_rows, error)
         detail = f"{refused_rows} rows of {plan.table} went to the dead letters: {error}"
         self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
@@ -376,36 +351,9 @@ class Deliverer:
 
     def _postpone(self, attempt: _Attempt, error: Exception, *, counts: bool = True) -> None:
         attempt.failures += 1
-        attempt.due_ns = self._clock.now_ns() + self._pause_ns(attempt.failures, error)
+        attempt.due_ns = self._clock.now_ns() + self._pace.pause_ns(attempt.failures, error)
         if counts:
-            self._failed(error)
-
-    def _failed(self, error: Exception) -> None:
-        """Counts one more failure in a row, and pauses everything when there are many."""
-        now_ns = self._clock.now_ns()
-        self._failures_in_a_row += 1
-        self._counts = replace(self._counts, failures=self._counts.failures + 1)
-        self._note(error)
-        beyond = self._failures_in_a_row - _AWAY_AFTER
-        if beyond >= 0:
-            self._paused_until_ns = now_ns + self._pause_ns(beyond + 1, error)
-            if self._counts.away_since_ns is None:
-                self._counts = replace(self._counts, away_since_ns=now_ns)
-                self._on_event(now_ns, None, "backend_away", str(error))
-
-    def _succeeded(self) -> None:
-        self._failures_in_a_row, self._paused_until_ns = 0, 0
-        away_since_ns = self._counts.away_since_ns
-        if away_since_ns is not None:
-            self._counts = replace(self._counts, away_since_ns=None)
-            now_ns = self._clock.now_ns()
-            self._on_event(now_ns, None, "backend_back", f"after {(now_ns - away_since_ns) / 1e9:.0f} s")
-
-    def _pause_ns(self, failures: int, error: Exception) -> int:
-        state = tenacity.RetryCallState(self._retrying, None, (), {})
-        state.attempt_number = failures
-        asked_s = error.retry_after_s if isinstance(error, TransientBackendError) else None
-        return round(max(self._wait(state), asked_s or 0.0) * 1e9)
+            self._pace.failed(error)
 
     def _acknowledge(self, plans: list[Plan]) -> int:
         if not plans:
@@ -419,20 +367,8 @@ class Deliverer:
             return 0
         for plan in plans:
             del self._attempts[plan.id]
-        self._counts = replace(
-            self._counts,
-            delivered_rows=self._counts.delivered_rows + sum(plan.rows for plan in plans),
-            writes=self._counts.writes + len(plans),
-        )
+        self._pace.delivered(plans)
         return len(plans)
-
-    def _note(self, error: Exception) -> None:
-        now_ns = self._clock.now_ns()
-        text = f"{type(error).__name__}: {error}"
-        self._counts = replace(self._counts, last_error=text, last_error_ns=now_ns)
-        # For the display only; a full or broken disk speaks up where it matters.
-        with contextlib.suppress(JournalError):
-            self._journal.record_error(text)
 
 
 def _keys(batch: Batch) -> list[tuple[Any, ...]]:
