@@ -11,7 +11,8 @@ from typing import Any
 
 from collector.core.channels import is_partial, stream_of
 from collector.core.inputs import Opened, SessionStarted, Tick
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 from collector.simulator.instruments import simulated
 from collector.simulator.messages import Message
 from collector.simulator.seeded import STEP_MS, SeededMarket

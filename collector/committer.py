@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collector.coverage_log import CoverageLog
     from collector.hot_writer import HotWriter
     from collector.journal.journal import Journal
+    from collector.live_market import LiveMarket
     from collector.observers import Observers
-    from collector.recorder import LiveMarket
     from collector.venue import Venue
 
 log = logging.getLogger(__name__)

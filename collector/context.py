@@ -20,7 +20,7 @@ from collector.sources.errors import RestError
 
 if TYPE_CHECKING:
     from collector.clock import Clock
-    from collector.recorder import LiveMarket
+    from collector.live_market import LiveMarket
     from collector.sources.transport import RestResponse
 
 log = logging.getLogger(__name__)

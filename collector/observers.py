@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collector.core.batch import Batch
     from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
-    from collector.recorder import LiveMarket
+    from collector.live_market import LiveMarket
     from collector.recording import EventRecorder
     from collector.settings import RunSettings
     from collector.venue import Venue

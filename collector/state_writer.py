@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collector.core.buckets import Buckets
     from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
-    from collector.recorder import LiveMarket
+    from collector.live_market import LiveMarket
     from collector.venue import Venue
     from collector.watch import MarketWatch, Watch
 

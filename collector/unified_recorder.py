@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Closed, CollectorInput, UnifiedBook, UnifiedTrade, UnifiedTrades, Verbatim
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 
 log = logging.getLogger(__name__)
 

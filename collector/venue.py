@@ -18,8 +18,9 @@ from collector.core.epochs import SECOND_NS
 from collector.core.inputs import Resume
 from collector.core.venues.open import frame_decoder
 from collector.exchanges import exchange_named
+from collector.live_market import LiveMarket
 from collector.markets import FUTURES
-from collector.recorder import LiveMarket, Recorder
+from collector.recorder import Recorder
 from collector.settings import RunSettings
 from collector.sources.binance_feed import BinanceFeed
 from collector.sources.capture_room import capture_file_bytes

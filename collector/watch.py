@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
-    from collector.recorder import LiveMarket
+    from collector.live_market import LiveMarket
     from collector.venue import Venue
 
 COLUMNS: Final = (

@@ -17,7 +17,8 @@ from collector.core.gaps import Gap
 from collector.core.inputs import Resume, SessionStarted, Tick
 from collector.coverage_log import CoverageLog
 from collector.journal.errors import DiskFull, JournalFull
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 from collector.refusals import KEPT
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream

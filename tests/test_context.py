@@ -13,7 +13,7 @@ from collector.context import Context, check_intervals, parse_klines
 from collector.core.decode import decode
 from collector.core.inputs import Opened, SessionStarted, Tick
 from collector.errors import ConfigurationError
-from collector.recorder import LiveMarket
+from collector.live_market import LiveMarket
 from collector.sources.errors import RestError
 from tests.core.exchange import SECOND, START_NS, Exchange, text
 

@@ -17,7 +17,8 @@ from collector.core.batch import Batch
 from collector.core.decode import AggTrade
 from collector.core.inputs import Resume, SessionStarted
 from collector.handover import Handover
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 from collector.replay import Replay
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream

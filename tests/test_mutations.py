@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from collector.core.inputs import Opened, SessionStarted
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 
 START_NS = 1_795_000_000 * 10**9
 STREAMS = {

@@ -16,7 +16,8 @@ from collector.core.diffs import DiffChunk
 from collector.core.inputs import SessionStarted, Tick
 from collector.core.market import Market as Core
 from collector.core.tapes import Tape
-from collector.recorder import LiveMarket, Recorder
+from collector.live_market import LiveMarket
+from collector.recorder import Recorder
 from collector.replay import Replay
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream

@@ -11,7 +11,7 @@ from collector.core.decode import decode
 from collector.core.gaps import Gap, GapLedger
 from collector.core.inputs import AnchorArrived, Opened, SessionStarted, Tick
 from collector.core.records import rows_batch
-from collector.recorder import LiveMarket
+from collector.live_market import LiveMarket
 from collector.watch import Watch
 from storage_backends.interface import Market
 from tests.core.exchange import START_NS, Exchange, text
