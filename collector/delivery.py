@@ -18,9 +18,10 @@ from storage_backends.interface import Backend, Market
 
 if TYPE_CHECKING:
     from collector.clock import Clock
-    from collector.journal.deliverer import Deliverer, DeliveryCounts
+    from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
     from collector.journal.plans import Damage
+    from collector.journal.tally import DeliveryCounts
     from collector.settings import RunSettings
 
 log = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from collector.journal import dead_letters
 from collector.journal import format as file_format
 from collector.journal.codec import BadBody, decode, encode
+from collector.journal.damage import DamagedBatchError
 from collector.journal.database import Database
 from collector.journal.errors import JournalFailed, JournalFull, disk_full
 from collector.journal.lock import WriterLock
@@ -34,14 +35,6 @@ SMALL_TABLES = frozenset({"gaps", "events", "clock"})
 """Tables that say what is missing; they may use the reserve beyond the bound."""
 
 _PIECE = 4096  # batches deleted, or headers read, in one go
-
-
-class DamagedBatchError(Exception):
-    """Batches of a plan do not hold what was committed; `ids` are theirs."""
-
-    def __init__(self, message: str, ids: Collection[int]) -> None:
-        super().__init__(message)
-        self.ids = frozenset(ids)
 
 
 class Journal:

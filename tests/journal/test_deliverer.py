@@ -74,6 +74,8 @@ class Bench:
         self.backend = FakeBackend()
         self.events: list[tuple[Market | None, str]] = []
         self.details: list[str] = []
+        self.refused: list[tuple[Market, Batch]] = []
+        self.damages: list[Damage] = []
         self.limits = DeliveryLimits(**limits)  # type: ignore[arg-type]
         self.deliverer = self.restart()
 
@@ -84,6 +86,8 @@ class Bench:
             clock=self.clock,
             limits=self.limits,
             on_event=self._event,
+            on_refused=lambda market, batches: self.refused.extend((market, batch) for batch in batches),
+            on_damaged=lambda market, damage: self.damages.append(damage),
             wait=lambda state: min(60.0, 2.0**state.attempt_number),
             sleep=self.clock.advance,
         )
@@ -405,14 +409,12 @@ def test_what_is_known_of_damaged_batches_is_told(bench: Bench, path: Path) -> N
         bench.clock.advance(1)
     with sqlite3.connect(path) as db:
         db.execute("UPDATE body SET body = zeroblob(40) WHERE id IN (1, 3, 4, 7)")
-    told: list[Damage] = []
-    bench.deliverer._on_damaged = lambda market, damage: told.append(damage)
     bench.clock.advance(300)
     bench.run_for(5)
     assert bench.backend.ids() == [1, 4, 5]
-    beside = [[one and numbers([one]) for one in (damage.before, damage.after)] for damage in told]
+    beside = [[one and numbers([one]) for one in (damage.before, damage.after)] for damage in bench.damages]
     assert beside == [[None, [1]], [[1], [4]], [[5], None]]
-    seconds = [((one.from_ns - START_NS) / 1e9, (one.to_ns - START_NS) / 1e9) for one in told]
+    seconds = [((one.from_ns - START_NS) / 1e9, (one.to_ns - START_NS) / 1e9) for one in bench.damages]
     assert seconds == [(-2, 0), (1, 3), (5, 6)]
 
 
@@ -452,11 +454,6 @@ def test_gaps_go_before_the_rows_that_they_explain(bench: Bench) -> None:
 
 
 def test_of_a_write_only_what_holds_the_refused_rows_goes_to_the_dead_letters(bench: Bench) -> None:
-    lost: list[tuple[Market, list[int]]] = []
-    bench.deliverer._on_refused = lambda market, batches: lost.extend(
-        (market, list(batch.columns["update_id"])) for batch in batches
-    )
-
     def trouble(market: Market, ids: tuple[int, ...]) -> None:
         if 5 in ids:
             raise PartialWriteError("a poisoned row", failed_keys=[(5,)])
@@ -466,7 +463,7 @@ def test_of_a_write_only_what_holds_the_refused_rows_goes_to_the_dead_letters(be
     bench.journal.commit([(BTC, numbered(4, 3))], {})
     bench.clock.advance(300)
     bench.run_for(2)
-    assert lost == [(BTC, [5])]
+    assert [(market, list(batch.columns["update_id"])) for market, batch in bench.refused] == [(BTC, [5])]
     assert bench.deliverer.counts.refused_rows == 3, "a dead letter is a whole batch"
     assert bench.backend.ids(BTC) == [1, 2, 3]
     assert bench.journal.open_plans() == bench.journal.groups() == []
