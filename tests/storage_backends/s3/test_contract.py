@@ -1,6 +1,6 @@
 """The contract on S3: on moto's server, and with S3_TEST_ENDPOINT set on the store that it names.
 
-Set up OpenStack Swift, a real object store, and run this file on it: tests/storage_backends/swift.sh FOLDER
+Set up OpenStack Swift, a real object store, and run this file on it: tests/storage_backends/s3/swift.sh FOLDER
 """
 
 from __future__ import annotations
