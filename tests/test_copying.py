@@ -10,7 +10,7 @@ import pytest
 from collector import copying
 from collector.copying import compare, copy_days, days_of
 from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, got, put
-from storage_backends.contract_rows import row, rows, time_ns
+from storage_backends.contract.rows import row, rows, time_ns
 from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Backend
 from storage_backends.open import open_backend

@@ -12,7 +12,7 @@ from collector.clock import SystemClock
 from collector.doctor.store import check_backend
 from collector.settings import RunSettings
 from storage_backends.contract import MARKET, got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location
 from storage_backends.settings import StoreSettings

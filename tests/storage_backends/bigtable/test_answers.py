@@ -8,7 +8,7 @@ import pytest
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.keys import DATA_TABLE, KeyRange
 from storage_backends.contract import got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.errors import PermanentBackendError, TransientBackendError
 from tests.bigtable_proxy import Fault, Proxy
 from tests.journal.rows import BTC

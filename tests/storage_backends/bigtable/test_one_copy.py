@@ -14,7 +14,7 @@ import pytest
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import SECOND_WRITER, got, put
-from storage_backends.contract_rows import row, rows, time_ns
+from storage_backends.contract.rows import row, rows, time_ns
 from tests.bigtable_proxy import Fault, Proxy
 from tests.journal.rows import BTC
 from tests.storage_backends.bigtable.delivery import Delivery, cells, first
@@ -41,7 +41,7 @@ _WRITER = """
 import sys
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.options import BigtableOptions
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.interface import Market
 backend = BigtableBackend(BigtableOptions(*sys.argv[1:4]))
 for first in range(0, 1500, 100):

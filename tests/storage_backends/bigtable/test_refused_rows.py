@@ -9,7 +9,7 @@ from storage_backends.bigtable import client, writer
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import got, put
-from storage_backends.contract_rows import row, rows
+from storage_backends.contract.rows import row, rows
 from storage_backends.errors import PartialWriteError, PermanentBackendError, TransientBackendError
 from storage_backends.interface import Market
 from tests.bigtable_proxy import Fault, Proxy

@@ -10,7 +10,7 @@ import pytest
 
 from storage_backends import s3_client
 from storage_backends.contract import got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.errors import PermanentBackendError, SetupError, StorageFull, TransientBackendError
 from storage_backends.s3 import S3Backend
 from storage_backends.s3_client import Location

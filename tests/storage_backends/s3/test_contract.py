@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from storage_backends import jsonl, parquet
-from storage_backends.contract import BackendContract, model_test
+from storage_backends.contract.model import model_test
+from storage_backends.contract.suite import BackendContract
 from storage_backends.interface import Backend
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location

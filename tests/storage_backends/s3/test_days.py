@@ -11,7 +11,7 @@ import pytest
 
 from storage_backends import s3, s3_client
 from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.days import Day
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location, S3Client

@@ -9,7 +9,7 @@ import pytest
 
 from storage_backends import parquet, s3, s3_client
 from storage_backends.contract import MARKET, WRITER, got, put
-from storage_backends.contract_rows import arrow, rows, time_ns
+from storage_backends.contract.rows import arrow, rows, time_ns
 from storage_backends.s3 import S3Backend
 from storage_backends.s3_client import Location
 from tests.storage_backends.s3_proxy import S3Proxy

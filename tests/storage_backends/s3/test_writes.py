@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage_backends.contract import MARKET, OTHER, WRITER, got, put
-from storage_backends.contract_rows import row, rows
+from storage_backends.contract.rows import row, rows
 from storage_backends.errors import PermanentBackendError, TransientBackendError
 from storage_backends.s3 import S3Backend
 from storage_backends.s3_client import Location
