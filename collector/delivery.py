@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.journal.deliverer import Deliverer
     from collector.journal.journal import Journal
+    from collector.journal.pace import DeliveryCounts
     from collector.journal.plans import Damage
-    from collector.journal.tally import DeliveryCounts
     from collector.settings import RunSettings
 
 log = logging.getLogger(__name__)

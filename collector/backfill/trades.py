@@ -66,6 +66,7 @@ class TradesBackfill:
         self._pages = pages_of(market.exchange, channel)
         self._sink = Sink(backend, market, channel, clock, max_rows=max_rows)
         self._have = IdRanges()
+        self._position: int | None = None  # of a running collector
         self._whole_days: list[tuple[int, int]] = []  # spans in ms that archive files cover
         self._floor: int | None = None  # the first id that REST still gives, once it has refused an older one
 
@@ -77,6 +78,8 @@ class TradesBackfill:
         """
         wanted = self._wanted
         table, market = wanted.channel, wanted.market
+        # Asked for before what is known: what a running collector commits in between must not be fetched as well.
+        self._position = live_position(self._data_dir, market, table)
         self._have = waiting_ids(self._data_dir, market, table, wanted.start_ns, wanted.end_ns)
         for first, last in stored_ids(self._backend, market, table, wanted.start_ns, wanted.end_ns):
             self._have.add(first, last)
@@ -193,10 +196,9 @@ class TradesBackfill:
         reach_ms = oldest_ms(self._clock.now_ns()) if self._pages.reach_s is not None else 0
         first = await self._first(rest, start_ms, min(end_ms, max(start_ms, reach_ms)), reach_ms)
         last = await self._last(rest, end_ms, reach_ms)
-        position = live_position(self._data_dir, self._wanted.market, self._wanted.channel)
-        if position is not None and last is not None:
+        if self._position is not None and last is not None:
             # What comes from here on is the running collector's to store, or to heal.
-            last = min(last, position)
+            last = min(last, self._position)
         return None if first is None or last is None or first > last else (first, last)
 
     async def _first(self, rest: Rest, start_ms: int, from_ms: int, reach_ms: int) -> int | None:

@@ -1,7 +1,7 @@
 """Takes what waits in the journal to the backend: writes, judges what is refused, repeats, acknowledges.
 
 Nothing is forgotten before the backend has said yes, and a write that a crash cut off is repeated exactly as planned.
-What is written when, and after which pause again, says `schedule`. What the backend refuses for good goes to the
+What is written when says `schedule`, after which pause again `pace`. What the backend refuses for good goes to the
 journal's dead letters (`undeliverable`), so that the rest goes on.
 """
 
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from collector.journal.damage import DamagedBatchError
 from collector.journal.errors import DiskFull
 from collector.journal.limits import FULL_JITTER, DeliveryLimits
+from collector.journal.pace import Pace, no_event
 from collector.journal.schedule import Schedule
-from collector.journal.tally import Tally
 from collector.journal.undeliverable import Undeliverable
 from storage_backends.errors import PartialWriteError, PermanentBackendError, StorageFailed, untraced
 from storage_backends.interface import Write
@@ -29,17 +29,13 @@ if TYPE_CHECKING:
     from collector.clock import Clock
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
+    from collector.journal.pace import DeliveryCounts
     from collector.journal.plans import Damage, Plan
     from collector.journal.schedule import Attempt
-    from collector.journal.tally import DeliveryCounts
     from storage_backends.interface import Backend, Market
 
 
 _ACKNOWLEDGE_AFTER_S = 5.0
-
-
-def _no_event(now_ns: int, market: Market | None, kind: str, detail: str) -> None:
-    """Nobody asked."""
 
 
 def _no_gap(market: Market, batches: list[Batch]) -> None:
@@ -65,7 +61,7 @@ class Deliverer:
         *,
         clock: Clock,
         limits: DeliveryLimits | None = None,
-        on_event: Callable[[int, Market | None, str, str], None] = _no_event,
+        on_event: Callable[[int, Market | None, str, str], None] = no_event,
         on_refused: Callable[[Market, list[Batch]], None] = _no_gap,
         on_damaged: Callable[[Market, Damage], None] = _no_damage,
         wait: Callable[[tenacity.RetryCallState], float] = FULL_JITTER,
@@ -77,14 +73,16 @@ class Deliverer:
         self._clock = clock
         self._limits = limits or DeliveryLimits()
         self._sleep = sleep
-        self._tally = Tally(journal, clock, on_event)
-        self._schedule = Schedule(journal, clock, self._limits, self._tally, wait)
-        self._undeliverable = Undeliverable(journal, self._schedule, self._tally, on_refused, on_damaged)
+        self._pace = Pace(journal, clock, wait, on_event)
+        self._schedule = Schedule(journal, clock, self._limits, self._pace)
+        self._undeliverable = Undeliverable(
+            journal, clock, self._schedule, self._pace, on_event=on_event, on_refused=on_refused, on_damaged=on_damaged
+        )
 
     @property
     def counts(self) -> DeliveryCounts:
         """A snapshot; may be read from any thread."""
-        return self._tally.counts
+        return self._pace.counts
 
     def lag_s(self) -> float:
         """Age of the oldest row that has not been delivered; 0 when there is none. From any thread."""
@@ -188,7 +186,7 @@ class Deliverer:
         try:
             outcomes = self._backend.write_many([write for _, write in tried])
         except StorageFailed as error:
-            self._tally.note(error)
+            self._pace.note(error)
             raise
         except Exception as error:  # noqa: BLE001 - not foreseen, so nobody knows that the rows are at fault
             outcomes = [untraced(error)] * len(tried)
@@ -197,7 +195,7 @@ class Deliverer:
         written, refused, failed = [], [], []
         for (attempt, write), outcome in zip(tried, outcomes, strict=True):
             if outcome is None:
-                self._schedule.succeeded()
+                self._pace.succeeded()
                 written.append(attempt.plan)
             elif isinstance(outcome, PartialWriteError):
                 self._undeliverable.refuse_partly(attempt, outcome)
@@ -245,5 +243,5 @@ class Deliverer:
             return 0
         for plan in plans:
             self._schedule.settled(plan)
-        self._tally.delivered(plans)
+        self._pace.delivered(plans)
         return len(plans)

@@ -1,25 +1,21 @@
-"""What is written when: plans made of what waits, which go in one call, and how long a failure makes them wait."""
+"""What is written when: plans made of what waits, which of them go in one call, and which wait after a failure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import tenacity
-
 from collector.journal.errors import DiskFull
-from storage_backends.errors import TransientBackendError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from collector.clock import Clock
     from collector.journal.journal import Journal
     from collector.journal.limits import DeliveryLimits
+    from collector.journal.pace import Pace
     from collector.journal.plans import Plan
-    from collector.journal.tally import Tally
 
-_AWAY_AFTER = 3  # failures without a success between them: not this write's fault
 _BYTES_AT_ONCE = 4 << 20
 
 
@@ -43,28 +39,17 @@ class Schedule:
     when nothing succeeds.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        clock: Clock,
-        limits: DeliveryLimits,
-        tally: Tally,
-        wait: Callable[[tenacity.RetryCallState], float],
-    ) -> None:
+    def __init__(self, journal: Journal, clock: Clock, limits: DeliveryLimits, pace: Pace) -> None:
         self._journal = journal
         self._clock = clock
         self._limits = limits
-        self._tally = tally
-        self._retrying = tenacity.Retrying(wait=wait)
-        self._wait = wait
+        self._pace = pace
         self._attempts = {plan.id: Attempt(plan) for plan in journal.open_plans()}
-        self._failures_in_a_row = 0
-        self._paused_until_ns = 0
 
     def plan(self, *, flush: bool) -> None:
         """Plans what is ready, with `flush` everything."""
         now_ns = self._clock.now_ns()
-        if now_ns < self._paused_until_ns:
+        if now_ns < self._pace.paused_until_ns:
             return
         # A group with an open plan has to wait for it.
         busy = {(attempt.plan.table, attempt.plan.market) for attempt in self._attempts.values()}
@@ -85,7 +70,7 @@ class Schedule:
                 max_bytes=self._limits.max_bytes,
             )
         except DiskFull as error:
-            self._failed(error)
+            self._pace.failed(error)
             return
         self._attempts |= {plan.id: Attempt(plan) for plan in plans}
 
@@ -108,15 +93,15 @@ class Schedule:
 
     def due(self, attempts: Sequence[Attempt], now_ns: int) -> list[Attempt]:
         """Those that may be tried now."""
-        return [attempt for attempt in attempts if now_ns >= max(attempt.due_ns, self._paused_until_ns)]
+        return [attempt for attempt in attempts if now_ns >= max(attempt.due_ns, self._pace.paused_until_ns)]
 
     def next_due_ns(self) -> int:
         """When the first of them may be tried."""
-        return max(min((a.due_ns for a in self._attempts.values()), default=0), self._paused_until_ns)
+        return max(min((a.due_ns for a in self._attempts.values()), default=0), self._pace.paused_until_ns)
 
     def hasten(self) -> None:
         """Whatever the pauses so far: each plan gets one try now."""
-        self._paused_until_ns = 0
+        self._pace.paused_until_ns = 0
         for attempt in self._attempts.values():
             attempt.due_ns = 0
 
@@ -151,27 +136,6 @@ class Schedule:
     def postpone(self, attempt: Attempt, error: Exception, *, counts: bool = True) -> None:
         """Lets it wait for its next turn, longer each time."""
         attempt.failures += 1
-        attempt.due_ns = self._clock.now_ns() + self._pause_ns(attempt.failures, error)
+        attempt.due_ns = self._clock.now_ns() + self._pace.pause_ns(attempt.failures, error)
         if counts:
-            self._failed(error)
-
-    def succeeded(self) -> None:
-        """The backend took something, so nothing else has to wait for it."""
-        self._failures_in_a_row, self._paused_until_ns = 0, 0
-        self._tally.back()
-
-    def _failed(self, error: Exception) -> None:
-        """Counts one more failure in a row, and pauses everything when there are many."""
-        now_ns = self._clock.now_ns()
-        self._failures_in_a_row += 1
-        self._tally.failed(error)
-        beyond = self._failures_in_a_row - _AWAY_AFTER
-        if beyond >= 0:
-            self._paused_until_ns = now_ns + self._pause_ns(beyond + 1, error)
-            self._tally.away(now_ns, error)
-
-    def _pause_ns(self, failures: int, error: Exception) -> int:
-        state = tenacity.RetryCallState(self._retrying, None, (), {})
-        state.attempt_number = failures
-        asked_s = error.retry_after_s if isinstance(error, TransientBackendError) else None
-        return round(max(self._wait(state), asked_s or 0.0) * 1e9)
+            self._pace.failed(error)

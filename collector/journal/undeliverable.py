@@ -11,29 +11,35 @@ from collector.journal.errors import DiskFull
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.clock import Clock
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
+    from collector.journal.pace import Pace
     from collector.journal.plans import Damage, Plan
     from collector.journal.schedule import Attempt, Schedule
-    from collector.journal.tally import Tally
     from storage_backends.errors import PartialWriteError
     from storage_backends.interface import Market
 
 
 class Undeliverable:
-    """Moves rows to the dead letters. `on_refused` and `on_damaged` are those of a `Deliverer`."""
+    """Moves rows to the dead letters. `on_event`, `on_refused` and `on_damaged` are those of a `Deliverer`."""
 
     def __init__(
         self,
         journal: Journal,
+        clock: Clock,
         schedule: Schedule,
-        tally: Tally,
+        pace: Pace,
+        *,
+        on_event: Callable[[int, Market | None, str, str], None],
         on_refused: Callable[[Market, list[Batch]], None],
         on_damaged: Callable[[Market, Damage], None],
     ) -> None:
         self._journal = journal
+        self._clock = clock
         self._schedule = schedule
-        self._tally = tally
+        self._pace = pace
+        self._on_event = on_event
         self._on_refused = on_refused
         self._on_damaged = on_damaged
 
@@ -73,7 +79,9 @@ class Undeliverable:
             self._schedule.postpone(attempt, full)
             return False
         self._schedule.settled(plan)
-        self._tally.refused(plan, refused_rows, error)
+        self._pace.refused(refused_rows, error)
+        detail = f"{refused_rows} rows of {plan.table} went to the dead letters: {error}"
+        self._on_event(self._clock.now_ns(), plan.market, "dead_letter", detail)
         if lost:
             self._on_refused(plan.market, lost)
         return True

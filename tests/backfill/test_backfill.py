@@ -13,6 +13,7 @@ from collector.audit.gaps import read_gaps
 from collector.audit.verify import verify_market
 from collector.backfill.archive import ArchiveError
 from collector.backfill.run import LOCK_FILE
+from collector.core.ids import IdRanges
 from collector.errors import ConfigurationError
 from collector.simulator.faults import make_fault
 from collector.sources.errors import FeedError
@@ -253,3 +254,25 @@ async def test_what_cannot_be_right_is_said(filling: Filling) -> None:
             await filled.fill("trades", Market("binance", "NOPEUSDT"), filled.hours_ago(1))
         with disk.held_alone(filled.data_dir / LOCK_FILE), pytest.raises(ConfigurationError, match="another backfill"):
             await filled.fill("trades", SPOT, filled.hours_ago(1))
+
+
+async def test_leaves_what_a_collector_commits_meanwhile_to_it(
+    filling: Filling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A journal that takes rows between two looks: what is not among the known is not missing."""
+    async with filling(past_orders=2000) as filled:
+        start_ns = filled.hours_ago(20)
+        ids = expected(filled, SPOT, "trades", start_ns, filled.now_ns)
+        committed = [ids[len(ids) // 2]]
+
+        def waiting(*_: object) -> IdRanges:
+            known = IdRanges()
+            known.add(ids[0], committed[-1])
+            committed.append(ids[-1])
+            return known
+
+        monkeypatch.setattr("collector.backfill.trades.live_position", lambda *_: committed[-1])
+        monkeypatch.setattr("collector.backfill.trades.waiting_ids", waiting)
+        outcome = await filled.fill("trades", SPOT, start_ns)
+        assert (outcome.known, outcome.rest) == (len(ids) // 2 + 1, 0)
+        assert stored(filled, SPOT, "trades") == []
