@@ -9,7 +9,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from collector.audit.verify import MarketReport, verify_market
+from collector.audit.report import MarketReport
+from collector.audit.verify import verify_market
 from collector.core.sequencer import Position
 from collector.coverage import Coverage, Span, Statement, decode_statement
 from storage_backends.contract import put
