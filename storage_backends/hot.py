@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -119,10 +119,15 @@ class HotStore:
             raise TransientBackendError(f"{path}: {error.strerror or error}") from error
 
     def _path(self, table: str, market: Market) -> Path:
-        for kind, name in (("table", table), ("exchange", market.exchange), ("symbol", market.symbol)):
-            if not legal(kind, name):
-                raise PermanentBackendError(f"{kind} {name!r} is no name of a {kind}")
-        return self._folder / table / f"exchange={market.exchange}" / f"symbol={market.symbol}.arrow"
+        return _path(self._folder, table, market)
+
+
+@lru_cache(maxsize=4096)
+def _path(folder: Path, table: str, market: Market) -> Path:
+    for kind, name in (("table", table), ("exchange", market.exchange), ("symbol", market.symbol)):
+        if not legal(kind, name):
+            raise PermanentBackendError(f"{kind} {name!r} is no name of a {kind}")
+    return folder / table / f"exchange={market.exchange}" / f"symbol={market.symbol}.arrow"
 
 
 def _read(path: Path) -> pa.Table:

@@ -6,7 +6,7 @@ What is found here is the same frame, of the same types; where it cannot be, `to
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,7 +33,7 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
         if is_numbers(kind):
             blocks.append((NumbersArray(column), np.array([place])))
         elif kinds.is_string(kind):
-            blocks.append((pd.StringDtype(na_value=np.nan).__from_arrow__(column), np.array([place])))
+            blocks.append((_text().__from_arrow__(column.cast(pa.large_string())), np.array([place])))
         elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind):
             values = column.to_numpy()
             alike.setdefault(values.dtype, []).append((place, values))
@@ -53,6 +53,13 @@ def _columns(*names: str) -> pd.Index[str]:
     import pandas as pd
 
     return pd.Index(names)
+
+
+@cache
+def _text() -> pd.StringDtype:
+    import pandas as pd
+
+    return pd.StringDtype(na_value=np.nan)
 
 
 def _lists(kind: pa.DataType) -> pd.api.extensions.ExtensionDtype | None:

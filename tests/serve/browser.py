@@ -42,6 +42,10 @@ def require_chromium() -> str:
     return PROGRAM
 
 
+class PageGoneError(Exception):
+    """The page that was asked is there no longer."""
+
+
 class Page:
     """One page."""
 
@@ -62,15 +66,28 @@ class Page:
             return await answer
 
     async def evaluate(self, script: str) -> Any:
-        """The value of an expression in the page."""
+        """The value of an expression in the page.
+
+        Raises:
+            PageGoneError: another page took its place meanwhile, as when it loads itself anew.
+        """
         found = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found
+        if "result" not in found:
+            raise PageGoneError(found)
         return found["result"].get("value")
 
     async def until(self, script: str, timeout_s: float = 30) -> None:
-        """Waits until an expression is true."""
+        """Waits until an expression is true, also of a page that is yet to come."""
+
+        async def is_true() -> bool:
+            try:
+                return bool(await self.evaluate(script))
+            except PageGoneError:
+                return False
+
         end = asyncio.get_running_loop().time() + timeout_s
-        while not await self.evaluate(script):
+        while not await is_true():
             assert asyncio.get_running_loop().time() < end, f"{script}; problems: {self.problems}"
             await asyncio.sleep(0.1)
 
