@@ -19,6 +19,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,26 +129,14 @@ async def run_journal(plan: dict[str, Any], folder: Path) -> dict[str, float]:
 async def _run_pipeline(plan: dict[str, Any], folder: Path) -> dict[str, float]:
     from collector.lean_pyarrow import with_system_memory, without_pandas
     from collector.pipeline import Pipeline
-    from collector.settings import RunSettings
     from collector.sources.settings import FeedSettings
-    from storage_backends.settings import StoreSettings
+    from tests.settings import run_settings
 
     with_system_memory()  # as the command does
     without_pandas()
     never_s = 1e9
-    settings = RunSettings(
-        exchanges=("binanceusdm",),
-        symbols=("BTCUSDT",),
-        streams=("depth",),
-        step=0.00002,
-        steps=40,
-        interval_s=1,
-        reference="best",
-        stale_after_s=5.0,
-        store=StoreSettings(data_dir=folder),
-        raw=False,
-        duration_s=None,
-        flush_interval_s=300.0,
+    settings = replace(
+        run_settings(folder),
         journal_max_bytes=4 << 30,
         # Hot files take up to 3 % of a core whatever comes: `storage_hot.py` measures them.
         hot=False,

@@ -23,7 +23,7 @@ from typing import Any
 import pyarrow as pa
 
 from collector.client.pandas_frame import to_pandas
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
 from storage_backends.schema import TABLES

@@ -1,4 +1,4 @@
-"""One market while it runs: its inputs into the capture first, and begun anew where a fault of ours ended it."""
+"""One market while it runs: every input into its capture first, and a fault of ours in it kept from the others."""
 
 from __future__ import annotations
 
@@ -11,14 +11,7 @@ import msgspec
 from collector.core.batch import Batch
 from collector.core.decode import Message, PartialDepth, decode_rest_book
 from collector.core.forecasts import RowModel
-from collector.core.inputs import (
-    CollectorInput,
-    Note,
-    Resume,
-    SessionStarted,
-    Verbatim,
-    encode_input,
-)
+from collector.core.inputs import CollectorInput, Note, Resume, SessionStarted, Verbatim, encode_input
 from collector.core.market import Market
 from collector.core.venues.open import open_market
 from collector.handover import Handover

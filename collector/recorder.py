@@ -1,4 +1,4 @@
-"""From a feed's calls to markets: routing by symbol, every input into the capture first, no market in another's way."""
+"""From a feed's calls to markets: routing by symbol, and who speaks where two connections carry one stream."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 from collector import copying
 from collector.copying import compare, copy_days, days_of
 from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, got, put
-from storage_backends.contract_rows import row, rows, time_ns
+from storage_backends.contract.rows import row, rows, time_ns
 from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Backend
 from storage_backends.open import open_backend
@@ -166,13 +166,11 @@ def test_words_that_name_no_store(text: str) -> None:
         settings_of(text, StoreSettings())
 
 
-def test_the_command(source: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command(source: Backend, tmp_path: Path) -> None:
     from tests.storage_backends import s3_server
 
     here, elsewhere = f"local:{tmp_path / 'source'}", f"local:{tmp_path / 'elsewhere'}"
-    for name, value in s3_server.KEYS.items():
-        monkeypatch.setenv(name, value)
-    with s3_server.store_url() as url:
+    with s3_server.store() as url:
         location = s3_server.new_location(url)
         between: Callable[..., Any] = lambda one, other: json.loads(  # noqa: E731
             collector("copy", "--from", one, "--to", other, "--s3-endpoint-url", url, "--json").stdout

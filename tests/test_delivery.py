@@ -18,8 +18,8 @@ from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
 from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Market
+from tests.journal.bench import FakeBackend, always, only
 from tests.journal.rows import BTC, ETH, START_NS, numbered
-from tests.journal.test_deliverer import FakeBackend, always, only
 from tests.settings import run_settings
 
 

@@ -16,7 +16,7 @@ from collector.housekeeping import Housekeeping, _next_pass_ns
 from collector.settings import RunSettings
 from collector.upkeep import used_bytes
 from storage_backends.contract import got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.local_days import LocalDays
 from storage_backends.open import open_backend
 from storage_backends.settings import StoreSettings

@@ -12,7 +12,7 @@ from collector.core.gaps import Gap, Unfilled
 from collector.core.inputs import Resume
 from collector.core.sequencer import Position
 from collector.resume import resume_from_store, resumes_of, with_stored
-from storage_backends.contract_rows import arrow, row, rows, time_ns
+from storage_backends.contract.rows import arrow, row, rows, time_ns
 from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Backend, Market
 from tests.stores import open_local

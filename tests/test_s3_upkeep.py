@@ -12,7 +12,7 @@ from collector.clock import SystemClock
 from collector.doctor.store import check_backend
 from collector.settings import RunSettings
 from storage_backends.contract import MARKET, got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location
 from storage_backends.settings import StoreSettings
@@ -25,9 +25,7 @@ __all__ = ["chosen"]
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch, s3_server.store_url() as url:
-        for name, value in s3_server.KEYS.items():
-            patch.setenv(name, value)
+    with s3_server.store() as url:
         yield url
 
 

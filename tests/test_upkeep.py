@@ -13,7 +13,7 @@ from collector.clock import ManualClock
 from collector.retention import expired
 from collector.upkeep import Upkeep, UpkeepReport, used_bytes
 from storage_backends.contract import OTHER, got, put
-from storage_backends.contract_rows import rows, time_ns
+from storage_backends.contract.rows import rows, time_ns
 from storage_backends.errors import PermanentBackendError
 from storage_backends.interface import Backend
 from storage_backends.local_days import LocalDays

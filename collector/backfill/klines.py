@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 
 from collector.backfill.archive import kline_rows
 from collector.backfill.outcome import Outcome
-from collector.backfill.plan import INTERVALS_MS, kline_requests, time_spans
+from collector.backfill.plan import kline_requests, time_spans
 from collector.backfill.rows import rest_funding, rest_klines
 from collector.backfill.sink import WRITER, Sink
+from collector.core.channels import INTERVALS_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

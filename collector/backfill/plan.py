@@ -4,26 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from collector.core.channels import INTERVALS_MS
 from collector.core.ids import IdRanges
-
-INTERVALS_MS = {
-    "1s": 1_000,
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": 86_400_000,
-    "3d": 3 * 86_400_000,
-    "1w": 7 * 86_400_000,
-}
-"""Kline intervals of a fixed length; months have none."""
 
 _MONDAY_MS = 4 * 86_400_000  # 1970-01-05, on which weeks are counted
 

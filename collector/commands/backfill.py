@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 import msgspec
 
-from collector.backfill.plan import INTERVALS_MS
 from collector.clock import SystemClock
 from collector.commands.log_options import logs_to_stderr
 from collector.commands.options import config_option, open_store, store_errors, store_options
 from collector.config import FiniteRange, setting
+from collector.core.channels import INTERVALS_MS
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
 from collector.markets import exchange_symbol
 from collector.times import Time, show_ns

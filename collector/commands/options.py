@@ -14,7 +14,7 @@ import click
 from click.core import ParameterSource
 
 from collector.config import load_file, setting
-from collector.core.channels import CHANNELS, channel_of, is_channel
+from collector.core.channels import CHANNELS, INTERVALS_MS, channel_of, is_channel
 from collector.errors import ConfigurationError, MachineFailed
 from collector.exchanges import exchange_named
 from collector.interrupts import interrupt_kept
@@ -168,7 +168,7 @@ def check_named(ticks: Ticks | None, exchanges: tuple[str, ...], symbols: tuple[
 
 def _not_collected(channel: str) -> ConfigurationError:
     if channel.startswith("kline_"):
-        mend = "is no interval; choose from 1s, 1m, 3m, 5m, 15m, 30m, 1h, 2h, 4h, 6h, 8h, 12h, 1d, 3d, 1w, 1M"
+        mend = f"is no interval; choose from {', '.join(INTERVALS_MS)}, 1M"
         return ConfigurationError("--kline", channel.removeprefix("kline_"), mend)
     mend = f"is not collected; choose from {', '.join(CHANNELS)}{_meant(channel)}"
     return ConfigurationError("--streams", channel, mend)

@@ -22,7 +22,7 @@ from collector.times import Time, show_ns
 from storage_backends.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from collector.audit.verify import MarketReport
+    from collector.audit.report import MarketReport
 
 _RUNS = 3
 

@@ -9,6 +9,25 @@ from __future__ import annotations
 import re
 from typing import Final
 
+INTERVALS_MS: Final = {
+    "1s": 1_000,
+    "1m": 60_000,
+    "3m": 180_000,
+    "5m": 300_000,
+    "15m": 900_000,
+    "30m": 1_800_000,
+    "1h": 3_600_000,
+    "2h": 7_200_000,
+    "4h": 14_400_000,
+    "6h": 21_600_000,
+    "8h": 28_800_000,
+    "12h": 43_200_000,
+    "1d": 86_400_000,
+    "3d": 3 * 86_400_000,
+    "1w": 7 * 86_400_000,
+}
+"""Kline intervals of a fixed length, all that the exchange has but months (`1M`)."""
+
 _TABLE_NAMED: Final = {
     "depth": "depth",
     "aggTrade": "trades",
@@ -19,7 +38,7 @@ _TABLE_NAMED: Final = {
 }
 _EXCHANGE_NAMED: Final = {stream: channel for channel, stream in _TABLE_NAMED.items()}
 _PARTIAL = re.compile(r"depth(5|10|20)")
-_KLINE = re.compile(r"kline_(1s|1m|3m|5m|15m|30m|1h|2h|4h|6h|8h|12h|1d|3d|1w|1M)")
+_KLINE = re.compile(rf"kline_({'|'.join(INTERVALS_MS)}|1M)")
 
 CHANNELS: Final = (*_TABLE_NAMED, "depth5", "depth10", "depth20", "kline_1m")
 """The exchange's channels that are collected; `kline_1m` stands for every interval that the exchange has."""

@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from collector.journal.journal import DamagedBatchError
 from collector.journal.plans import Damage
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
     from collector.journal.plans import Plan
 
 _COMMITTED_WITHIN_NS = 2_000_000_000  # of receipt, unless the process stood still
+
+
+class DamagedBatchError(Exception):
+    """Batches of a plan do not hold what was committed; `ids` are theirs."""
+
+    def __init__(self, message: str, ids: Collection[int]) -> None:
+        super().__init__(message)
+        self.ids = frozenset(ids)
 
 
 def damages_in(journal: Journal, plan: Plan, ids: frozenset[int]) -> list[Damage]:

@@ -57,11 +57,16 @@ def body_of(file: Database, id_: int) -> bytes:
     return found
 
 
+def take_out(db: sqlite3.Connection, id_: int) -> None:
+    """Deletes one that waits for the backend again, within a transaction."""
+    db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+
+
 def forget(db: sqlite3.Connection, ids: Sequence[int]) -> int:
     """Deletes some, within a transaction; returns the bytes of their bodies."""
     freed = 0
     for id_ in ids:
         (size,) = db.execute("SELECT bytes FROM dead_letter WHERE id = ?", (id_,)).fetchone()
         freed += size
-        db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+        take_out(db, id_)
     return freed

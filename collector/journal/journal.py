@@ -6,18 +6,26 @@ Every method may be called from any thread, except that only one thread plans, l
 from __future__ import annotations
 
 import hashlib
-from array import array
 from typing import TYPE_CHECKING
 
-from collector.journal import dead_letters
+from collector.journal import dead_letters, records
 from collector.journal import format as file_format
-from collector.journal.codec import BadBody, decode, encode
+from collector.journal.codec import encode
 from collector.journal.database import Database
 from collector.journal.errors import JournalFailed, JournalFull, disk_full
 from collector.journal.lock import WriterLock
 from collector.journal.plans import Entry, Gathering, Group, Plan
 from collector.journal.recovery import recover
-from collector.journal.statements import add_series, delete_batches, delete_plans, set_acknowledged, set_meta
+from collector.journal.statements import (
+    add_batches,
+    add_plan,
+    add_series,
+    delete_batches,
+    delete_plans,
+    set_acknowledged,
+    set_meta,
+    set_states,
+)
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
@@ -33,15 +41,7 @@ DEFAULT_MAX_BYTES = 6 << 30
 SMALL_TABLES = frozenset({"gaps", "events", "clock"})
 """Tables that say what is missing; they may use the reserve beyond the bound."""
 
-_PIECE = 4096  # batches deleted, or headers read, in one go
-
-
-class DamagedBatchError(Exception):
-    """Batches of a plan do not hold what was committed; `ids` are theirs."""
-
-    def __init__(self, message: str, ids: Collection[int]) -> None:
-        super().__init__(message)
-        self.ids = frozenset(ids)
+_PIECE = 4096  # batches deleted in one go
 
 
 class Journal:
@@ -63,7 +63,7 @@ class Journal:
         self.set_aside = file_format.ensure(path, clock.now_ns())
         self._db = Database(path, self.reserve_bytes)
         try:
-            ((self.collector_id,),) = self._db.read("SELECT value FROM meta WHERE key = 'collector_id'")
+            self.collector_id = records.collector_id(self._db)
             found = recover(self._db, clock.now_ns(), max_bytes)
         except BaseException:
             self._db.close()
@@ -134,18 +134,15 @@ class Journal:
             new_series = add_series(db, {key for key in keys if key not in self._series})
             series = self._series | new_series if new_series else self._series
             ids = range(self._next_id, self._next_id + len(entries))
-            db.executemany(
-                "INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)",
+            add_batches(
+                db,
                 [
                     (id_, series[key], entry.rows, len(entry.body), now_ns, digest)
                     for id_, key, entry, digest in zip(ids, keys, entries, digests, strict=True)
                 ],
+                [entry.body for entry in entries],
             )
-            db.executemany("INSERT INTO body VALUES (?, ?)", zip(ids, (entry.body for entry in entries), strict=True))
-            db.executemany(
-                "INSERT INTO state VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET body = excluded.body",
-                [(*market, body) for market, body in states.items()],
-            )
+            set_states(db, states)
             db.execute("COMMIT")
             self._series = series
             self._next_id = ids.stop
@@ -163,7 +160,7 @@ class Journal:
 
     def states(self) -> dict[Market, bytes]:
         """The last committed state of each market."""
-        return {Market(*key): body for *key, body in self._db.read("SELECT exchange, symbol, body FROM state")}
+        return records.states(self._db)
 
     def groups(self) -> list[Group]:
         """What waits and is in no plan, oldest first."""
@@ -191,7 +188,7 @@ class Journal:
         if twice:
             raise ValueError(f"has an open plan already: {twice[0]}")
         first_id = min(group.first_id for group in groups)
-        for series, id_, rows, size, created_ns, digest in self._headers(first_id, before_ns):
+        for series, id_, rows, size, created_ns, digest in records.headers(self._db, first_id, before_ns):
             if series in gatherings:
                 gatherings[series].offer(id_, rows, size, created_ns, digest)
         now_ns = self._clock.now_ns()
@@ -202,8 +199,7 @@ class Journal:
                     continue
                 plan = gathering.plan(self._next_plan_id + len(plans), self.collector_id)
                 plans.append(plan)
-                values = (plan.id, series, plan.writer, plan.content_hash, plan.rows, plan.bytes, plan.oldest_ns)
-                db.execute("INSERT INTO plan VALUES (?,?,?,?,?,?,?,?,0,?)", (*values, now_ns, plan.ids.tobytes()))
+                add_plan(db, plan, series, now_ns)
             db.execute("COMMIT")
             self._next_plan_id += len(plans)
             self._planned |= {(plan.table, plan.market) for plan in plans}
@@ -216,14 +212,7 @@ class Journal:
 
     def open_plans(self) -> list[Plan]:
         """Plans whose write was not acknowledged, oldest first."""
-        rows = self._db.read(
-            "SELECT plan.id, table_name, exchange, symbol, rows, bytes, oldest_ns, writer, content_hash, ids"
-            " FROM plan JOIN series ON series.id = plan.series WHERE acknowledged = 0 ORDER BY plan.id"
-        )
-        return [
-            Plan(id_, table, Market(exchange, symbol), count, size, oldest_ns, writer, content_hash, array("q", ids))
-            for id_, table, exchange, symbol, count, size, oldest_ns, writer, content_hash, ids in rows
-        ]
+        return records.open_plans(self._db)
 
     def load(self, plan: Plan) -> Iterator[Batch]:
         """Gives the batches of `plan` in the order of their commits, each when it is asked for.
@@ -232,22 +221,7 @@ class Journal:
             DamagedBatchError: after the last, if some do not hold what was committed.
             JournalFailed: the disk or the file failed.
         """
-        damaged: list[int] = []
-        for id_ in plan.ids:
-            rows = self._db.read("SELECT digest, body FROM batch JOIN body USING (id) WHERE id = ?", (id_,))
-            if not rows or hashlib.sha256(rows[0][1]).digest() != rows[0][0]:
-                damaged.append(id_)
-                continue
-            try:
-                batch = decode(plan.table, rows[0][1])
-            except BadBody:
-                damaged.append(id_)
-            else:
-                yield batch
-        if damaged:
-            raise DamagedBatchError(
-                f"{len(damaged)} of {len(plan.ids)} batches of {plan.table} {dead_letters.DAMAGED}", damaged
-            )
+        return records.load(self._db, plan)
 
     def committed_ns(self, plan: Plan) -> list[int]:
         """When each batch of `plan` was committed, in the order of `plan.ids`.
@@ -255,11 +229,7 @@ class Journal:
         Raises:
             JournalFailed: the disk or the file failed.
         """
-        times: list[int] = []
-        for id_ in plan.ids:
-            found = self._db.read("SELECT created_ns FROM batch WHERE id = ?", (id_,))
-            times.append(found[0][0] if found else (times or [plan.oldest_ns])[-1])
-        return times
+        return records.committed_ns(self._db, plan)
 
     def acknowledge(self, plans: Sequence[Plan]) -> None:
         """The writes of `plans` are durable in the backend: forgets their batches. Its first transaction decides.
@@ -348,9 +318,8 @@ class Journal:
                 key, new_id = (table, market), self._next_id
                 series = self._series | add_series(db, {key} - self._series.keys())
                 header = (new_id, series[key], batch.rows, len(body), now_ns, hashlib.sha256(body).digest())
-                db.execute("INSERT INTO batch VALUES (?, ?, ?, ?, ?, ?)", header)
-                db.execute("INSERT INTO body VALUES (?, ?)", (new_id, body))
-                db.execute("DELETE FROM dead_letter WHERE id = ?", (id_,))
+                add_batches(db, [header], [body])
+                dead_letters.take_out(db, id_)
                 db.execute("COMMIT")
                 self._series, self._next_id = series, new_id + 1
                 self._count(Group(*key, batch.rows, len(body), now_ns, new_id, new_id))
@@ -388,21 +357,6 @@ class Journal:
         """
         self._db.checkpoint()
         self._db.shrink()
-
-    def _headers(self, first_id: int, before_ns: int) -> Iterator[tuple[int, int, int, int, int, bytes]]:
-        """(series, id, rows, bytes, created_ns, digest) of batches from `first_id` on, committed before `before_ns`."""
-        while True:
-            rows = self._db.read(
-                "SELECT series, id, rows, bytes, created_ns, digest FROM batch WHERE id >= ? ORDER BY id LIMIT ?",
-                (first_id, _PIECE),
-            )
-            for series, id_, count, size, created_ns, digest in rows:
-                if created_ns >= before_ns:
-                    return
-                yield series, id_, count, size, created_ns, digest
-            if len(rows) < _PIECE:
-                return
-            first_id = rows[-1][1] + 1
 
     def _count(self, new: Group) -> None:
         """Adds batches that came after what the group has."""

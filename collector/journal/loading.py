@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector.journal.arrow import to_arrow, to_arrow_each
-from collector.journal.journal import DamagedBatchError
+from collector.journal.damage import DamagedBatchError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

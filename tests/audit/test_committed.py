@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from collector.audit.verify import MarketReport, verify_market
+from collector.audit.report import MarketReport
+from collector.audit.verify import verify_market
 from collector.core.sequencer import Position
 from collector.coverage import Coverage, Span, Statement, decode_statement
 from storage_backends.contract import put
-from storage_backends.contract_rows import row
+from storage_backends.contract.rows import row
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS
 from tests.stores import rows

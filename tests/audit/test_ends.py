@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from collector.audit.verify import MarketReport, verify_market
+from collector.audit.report import MarketReport
+from collector.audit.verify import verify_market
 from tests.audit.altered import alter
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS

@@ -15,7 +15,7 @@ from collector.core.ids import IdRanges
 from collector.core.sequencer import Position
 from collector.coverage import Coverage, Span, Statement, decode_statement
 from storage_backends.contract import put
-from storage_backends.contract_rows import row
+from storage_backends.contract.rows import row
 from tests.audit.sample import MARKET, Sample
 from tests.audit.test_gaps import gap
 from tests.core.exchange import SECOND, START_NS

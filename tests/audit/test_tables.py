@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from collector.audit.verify import MarketReport, verify_market
+from collector.audit.report import MarketReport
+from collector.audit.verify import verify_market
 from collector.core.market import Market as Core
 from collector.store import StoreWriter
 from collector.times import show_ns

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from collector.audit.verify import MarketReport, verify_market
+from collector.audit.report import MarketReport
+from collector.audit.verify import verify_market
 from collector.core.inputs import SessionStarted
 from collector.replay import Replay
 from collector.store import StoreWriter

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.backfill.plan import INTERVALS_MS, first_open_ms, id_requests, kline_requests, time_spans
+from collector.backfill.plan import first_open_ms, id_requests, kline_requests, time_spans
+from collector.core.channels import INTERVALS_MS
 from collector.core.ids import IdRanges
 
 IDS = st.sets(st.integers(0, 300))

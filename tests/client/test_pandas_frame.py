@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from collector.client.pandas_frame import to_pandas
 from collector.client.pandas_lists import is_numbers
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.schema import TABLES, bare
 
 

@@ -1,4 +1,4 @@
-"""A journal on a clock that stands still."""
+"""A journal on a clock that stands still, and a deliverer for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from collector.clock import ManualClock
 from collector.journal.format import JOURNAL_FILE
 from collector.journal.journal import Journal
+from tests.journal.bench import Bench
 from tests.journal.rows import START_NS
 
 if TYPE_CHECKING:
@@ -31,3 +32,8 @@ def journal(path: Path, clock: ManualClock) -> Iterator[Journal]:
     journal = Journal.open(path, max_bytes=1 << 20, clock=clock)
     yield journal
     journal.close()
+
+
+@pytest.fixture
+def bench(journal: Journal, clock: ManualClock) -> Bench:
+    return Bench(journal, clock)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from collector.clock import ManualClock
+from collector.journal.damage import DamagedBatchError
 from collector.journal.errors import JournalFailed
 from collector.journal.format import JOURNAL_FILE
-from collector.journal.journal import DamagedBatchError, Journal
+from collector.journal.journal import Journal
 from tests.journal.rows import BTC, NO_LIMITS, START_NS, numbered, numbers
 
 COMMITS = 24

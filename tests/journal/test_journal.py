@@ -11,8 +11,9 @@ import pytest
 
 from collector.clock import ManualClock
 from collector.core.batch import Batch
+from collector.journal.damage import DamagedBatchError
 from collector.journal.errors import JournalFailed, JournalFull
-from collector.journal.journal import DamagedBatchError, Journal
+from collector.journal.journal import Journal
 from tests.journal.rows import BTC, ETH, NO_LIMITS, START_NS, numbered, numbers
 
 if TYPE_CHECKING:

@@ -109,19 +109,21 @@ def test_what_a_run_leaves_is_as_specified_and_stays_so_when_it_is_replayed(
     backend.close()
 
 
-def _outage(
-    simulator: Simulator,
+@pytest.mark.parametrize("seconds", [10, *(pytest.param(60 * minutes, marks=pytest.mark.soak) for minutes in (1, 5))])
+def test_a_server_that_is_gone_for_a_while(
+    seconds: int,
+    simulate: Callable[..., Simulator],
     processes: list[Process],
-    data_dir: Path,
+    tmp_path: Path,
     options: BigtableOptions,
     proxy: Proxy,
-    away_s: float,
 ) -> None:
-    """Twenty markets, and a server that is gone for a while in the middle."""
+    """Twenty markets, and it is gone in the middle."""
+    simulator = simulate("--symbols", "20")
     through = BigtableOptions(options.project_id, options.instance_id, proxy.host)
     names = [one["symbol"] for one in simulator.get("/fapi/v1/exchangeInfo")["symbols"][:20]]
     symbols = [f"--symbol={name}" for name in names]
-    where = ("--url-root", simulator.url, "--data-dir", str(data_dir))
+    where = ("--url-root", simulator.url, "--data-dir", str(tmp_path))
     process = Process("run", *symbols, *where, *flags_of(through))
     processes.append(process)
     process.wait_for("20 of 20 markets valid")
@@ -135,7 +137,7 @@ def _outage(
     proxy.stop()
     gone = time.monotonic()
     process.wait_for("backend away")
-    time.sleep(max(0.0, gone + away_s - time.monotonic()))
+    time.sleep(max(0.0, gone + seconds - time.monotonic()))
     proxy.start()
     back = time.monotonic()
     waiting = markets.copy()
@@ -147,7 +149,7 @@ def _outage(
         else:
             time.sleep(0.2)
     memory_after = _memory_mb(process)
-    assert memory_after < memory_before + 60 + away_s / 10, (memory_before, memory_after)
+    assert memory_after < memory_before + 60 + seconds / 10, (memory_before, memory_after)
     assert process.stop() == 0, process.output
     for market in markets:
         check_promise(simulator, options, market)
@@ -219,28 +221,3 @@ def _memory_mb(process: Process) -> float:
     if not status.exists():
         return float(subprocess.check_output(["ps", "-o", "rss=", "-p", str(process.pid)], text=True)) / 1024
     return int(re.search(r"VmRSS:\s+(\d+)", status.read_text())[1]) / 1024  # type: ignore[index]
-
-
-def test_a_server_that_is_gone_for_ten_seconds(
-    simulate: Callable[..., Simulator],
-    processes: list[Process],
-    tmp_path: Path,
-    options: BigtableOptions,
-    proxy: Proxy,
-) -> None:
-    simulator = simulate("--symbols", "20")
-    _outage(simulator, processes, tmp_path, options, proxy, 10)
-
-
-@pytest.mark.soak
-@pytest.mark.parametrize("minutes", [1, 5])
-def test_a_server_that_is_gone_for_minutes(
-    minutes: int,
-    simulate: Callable[..., Simulator],
-    processes: list[Process],
-    tmp_path: Path,
-    options: BigtableOptions,
-    proxy: Proxy,
-) -> None:
-    simulator = simulate("--symbols", "20")
-    _outage(simulator, processes, tmp_path, options, proxy, 60 * minutes)

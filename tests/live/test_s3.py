@@ -25,9 +25,7 @@ MARKET = Market("binanceusdm", "BTCUSDT")
 
 @pytest.fixture(scope="module")
 def s3_url() -> Iterator[str]:
-    with pytest.MonkeyPatch.context() as patch, s3_server.store_url() as url:
-        for name, value in s3_server.KEYS.items():
-            patch.setenv(name, value)
+    with s3_server.store() as url:
         yield url
 
 

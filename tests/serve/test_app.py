@@ -18,7 +18,7 @@ from collector.clock import ManualClock
 from collector.live_state import write_state
 from collector.questions.rows import newest_of_each, with_fresh
 from collector.serve.answers import ARROW
-from storage_backends.contract_rows import arrow, row
+from storage_backends.contract.rows import arrow, row
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
 from storage_backends.reading import read

@@ -18,7 +18,7 @@ from collector.live_state import write_state
 from collector.serve import live_routes
 from collector.serve.live import Live
 from storage_backends.contract import put
-from storage_backends.contract_rows import arrow, row
+from storage_backends.contract.rows import arrow, row
 from storage_backends.hot import HotStore
 from tests.audit.sample import MARKET, Sample
 from tests.core.exchange import SECOND, START_NS

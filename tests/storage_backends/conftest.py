@@ -1,7 +1,6 @@
 """Stores that tests of several backends ask for."""
 
 import functools
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,10 +13,7 @@ from tests.storage_backends import s3_server
 @pytest.fixture(scope="session")
 def s3_url() -> Iterator[str]:
     """An S3 store, with credentials for it in the environment."""
-    with pytest.MonkeyPatch.context() as patch, s3_server.store_url() as url:
-        if s3_server.REAL not in os.environ:
-            for name, value in s3_server.KEYS.items():
-                patch.setenv(name, value)
+    with s3_server.store() as url:
         yield url
 
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
+import pytest
 
 from storage_backends.s3_client import Location
 
@@ -22,7 +23,7 @@ KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test-secret", "AW
 
 
 @contextmanager
-def store_url() -> Iterator[str]:
+def _store_url() -> Iterator[str]:
     """Where an S3 store listens."""
     if REAL in os.environ:
         yield os.environ[REAL]
@@ -36,6 +37,16 @@ def store_url() -> Iterator[str]:
         yield "http://{}:{}".format(*server.get_host_and_port())
     finally:
         server.stop()
+
+
+@contextmanager
+def store() -> Iterator[str]:
+    """Where an S3 store listens; credentials for it are in the environment meanwhile."""
+    with pytest.MonkeyPatch.context() as patch, _store_url() as url:
+        if REAL not in os.environ:
+            for name, value in KEYS.items():
+                patch.setenv(name, value)
+        yield url
 
 
 @functools.cache

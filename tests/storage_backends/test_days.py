@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage_backends import jsonl, local, parquet
-from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, BackendContract, _variant, got, put
-from storage_backends.contract_rows import row, rows, time_ns
+from storage_backends.contract import MARKET, OTHER, SECOND_WRITER, got, put
+from storage_backends.contract.rows import row, rows, seen_by, time_ns
+from storage_backends.contract.suite import BackendContract
 from storage_backends.errors import PermanentBackendError
 from storage_backends.interface import Backend, Market
 from storage_backends.local_days import LocalDays
@@ -181,7 +182,7 @@ def test_merging_changes_no_scan(
     market = Market("model", f"M{next(_markets)}")
     plain = Market("plain", market.symbol)
     for number, (ats, variant, merged) in enumerate(writes):
-        made = [_variant(table, at, variant) for at in ats]
+        made = [seen_by(variant, table, at) for at in ats]
         for each in (market, plain):
             put(backend, table, made, market=each, writer=f"w{variant}", content_hash=f"{number:08x}" * 8)
         if merged:

@@ -14,7 +14,7 @@ import pytest
 
 from storage_backends import disk, parquet
 from storage_backends.contract import MARKET, got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.errors import PermanentBackendError, StorageFull, TransientBackendError
 from storage_backends.interface import Backend
 from storage_backends.local_days import LocalDays
@@ -153,7 +153,7 @@ MERGES_FOREVER = """
 import sys
 from pathlib import Path
 from storage_backends.contract import put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.local_days import LocalDays
 from storage_backends.open import open_backend
 

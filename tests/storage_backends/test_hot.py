@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from storage_backends.contract import MARKET, OTHER, put
-from storage_backends.contract_rows import arrow, row, rows
+from storage_backends.contract.rows import arrow, row, rows
 from storage_backends.errors import PermanentBackendError, TransientBackendError
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market

@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from storage_backends import formats, jsonl
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.layout import JSONL, TimeRange
 from storage_backends.schema import TABLES, Table

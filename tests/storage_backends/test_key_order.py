@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage_backends import key_order
-from storage_backends.contract_rows import arrow, row
+from storage_backends.contract.rows import arrow, row
 from storage_backends.key_order import in_key_order
 from storage_backends.schema import TABLES
 
@@ -58,7 +58,7 @@ def test_rows_in_order_are_not_copied() -> None:
 WRITES = """
 import sys
 from pathlib import Path
-from storage_backends.contract_rows import arrow, row
+from storage_backends.contract.rows import arrow, row
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
 from storage_backends.local import LocalBackend

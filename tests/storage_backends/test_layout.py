@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage_backends.contract_rows import time_ns
+from storage_backends.contract.rows import time_ns
 from storage_backends.layout import PartName, TimeRange, parse_date, parse_part
 from storage_backends.schema import TABLES, Table
 

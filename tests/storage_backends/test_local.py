@@ -16,8 +16,9 @@ import pytest
 
 from storage_backends import disk, jsonl, parquet
 from storage_backends import files as file_backend
-from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, BackendContract, counted, got, put
-from storage_backends.contract_rows import arrow, row, rows, time_ns
+from storage_backends.contract import MARKET, SECOND_WRITER, WRITER, counted, got, put
+from storage_backends.contract.rows import arrow, row, rows, time_ns
+from storage_backends.contract.suite import BackendContract
 from storage_backends.errors import PermanentBackendError, StorageFailed, StorageFull
 from storage_backends.local import LocalBackend
 from storage_backends.open import open_backend
@@ -337,7 +338,7 @@ def test_batches_are_bounded(backend: Backend) -> None:
 WRITES_FOREVER = """
 import sys
 from storage_backends.contract import MARKET
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.open import open_backend
 
 backend = open_backend("local", sys.argv[1])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from storage_backends.contract_rows import arrow, key_of, preferred, row
+from storage_backends.contract.rows import arrow, key_of, preferred, row
 from storage_backends.key_order import in_key_order
 from storage_backends.merge import Chunk, Part, merge
 from storage_backends.schema import TABLES

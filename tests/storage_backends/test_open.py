@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from storage_backends.contract import MARKET, got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.interface import Market, TableStats
 from storage_backends.open import open_backend

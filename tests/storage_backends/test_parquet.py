@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage_backends import parquet, part
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.layout import TimeRange
 from storage_backends.schema import TABLES, Table

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from storage_backends.contract import MARKET, OTHER, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.local import LocalBackend
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 
 from storage_backends import formats, layout
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.files import FileBackend
 from storage_backends.interface import Market

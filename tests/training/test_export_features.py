@@ -121,9 +121,7 @@ def test_rows_of_several_feature_sets_are_not_mixed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def s3() -> Iterator[StoreSettings]:
-    with pytest.MonkeyPatch.context() as patch, s3_server.store_url() as url:
-        for name, value in s3_server.KEYS.items():
-            patch.setenv(name, value)
+    with s3_server.store() as url:
         place = s3_server.new_location(url)
         yield StoreSettings(backend="s3", s3_bucket=place.bucket, s3_prefix=place.prefix, s3_endpoint_url=url)
 

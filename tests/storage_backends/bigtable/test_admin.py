@@ -16,7 +16,7 @@ from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.keys import DATA_TABLE, LEGACY_TABLE, KeyRange
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import got, put
-from storage_backends.contract_rows import rows
+from storage_backends.contract.rows import rows
 from storage_backends.errors import PermanentBackendError, TransientBackendError
 from storage_backends.open import open_store
 from storage_backends.settings import StoreSettings

@@ -8,7 +8,7 @@ import pytest
 
 from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.options import BigtableOptions
-from storage_backends.contract import BackendContract
+from storage_backends.contract.suite import BackendContract
 from storage_backends.interface import Backend
 
 

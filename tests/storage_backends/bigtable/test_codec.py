@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage_backends.bigtable.codec import COMPRESSED, PLAIN, compressed, decode, encode
-from storage_backends.contract_rows import arrow, rows
+from storage_backends.contract.rows import arrow, rows
 from storage_backends.errors import PermanentBackendError
 from storage_backends.schema import TABLES, Table, bare
 

@@ -14,7 +14,7 @@ from storage_backends.bigtable.backend import BigtableBackend
 from storage_backends.bigtable.client import Entry
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import got
-from storage_backends.contract_rows import arrow, key_of, preferred, row, time_ns
+from storage_backends.contract.rows import arrow, key_of, preferred, row, time_ns
 from storage_backends.errors import BackendError, TransientBackendError
 from storage_backends.interface import Market, Write
 from storage_backends.schema import TABLES

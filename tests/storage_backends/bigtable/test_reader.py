@@ -19,7 +19,7 @@ from storage_backends.bigtable.client import Row, _requests, _rows
 from storage_backends.bigtable.index import SLICE_S, Slice
 from storage_backends.bigtable.options import BigtableOptions
 from storage_backends.contract import MARKET, SECOND_WRITER, got, put
-from storage_backends.contract_rows import row, rows, time_ns
+from storage_backends.contract.rows import row, rows, time_ns
 from storage_backends.reading import ends
 
 

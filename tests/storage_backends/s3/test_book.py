@@ -11,7 +11,7 @@ import pytest
 from collector.audit.instant import book_at
 from storage_backends import parquet
 from storage_backends.contract import MARKET, put
-from storage_backends.contract_rows import MIDNIGHT, row, time_ns
+from storage_backends.contract.rows import MIDNIGHT, row, time_ns
 from storage_backends.s3 import S3Backend
 from storage_backends.s3_client import Location
 from tests.storage_backends.s3_proxy import proxy

@@ -54,6 +54,15 @@ _KEYS: dict[str, dict[str, Any]] = {
 }
 
 
+def seen_by(collector: int, table: str, at: int) -> dict[str, Any]:
+    """Row `at` as that collector, by number, saw it: another receive time where that decides between rows."""
+    if any(column == "recv_ns" for column, _ in TABLES[table].prefer):
+        return row(table, at, recv_ns=time_ns(at) + collector * 700_000_000)
+    if table == "gaps":
+        return row(table, at, revision=collector + 1)
+    return row(table, at)
+
+
 def rows(name: str, ats: Iterable[int], **changes: Any) -> list[dict[str, Any]]:
     """`row` for each of `ats`."""
     return [row(name, at, **changes) for at in ats]

@@ -1,6 +1,6 @@
 """The contract on S3: on moto's server, and with S3_TEST_ENDPOINT set on the store that it names.
 
-Set up OpenStack Swift, a real object store, and run this file on it: tests/storage_backends/swift.sh FOLDER
+Set up OpenStack Swift, a real object store, and run this file on it: tests/storage_backends/s3/swift.sh FOLDER
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from storage_backends import jsonl, parquet
-from storage_backends.contract import BackendContract, model_test
+from storage_backends.contract.model import model_test
+from storage_backends.contract.suite import BackendContract
 from storage_backends.interface import Backend
 from storage_backends.s3 import S3Backend, S3Days
 from storage_backends.s3_client import Location
