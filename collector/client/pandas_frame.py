@@ -6,8 +6,8 @@ What is found here is the same frame, of the same types; where it cannot be, `to
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,34 +25,71 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
         from pandas.api.internals import create_dataframe_from_blocks
     except ImportError:  # pandas 2, whose cells are the same: all of them arrays at once
         return rows.to_pandas()
-    from collector.client.pandas_lists import NumbersArray, is_numbers
+    from collector.client.pandas_lists import NumbersArray
 
-    blocks: list[tuple[Any, Any]] = []
+    plan = _plan(rows.schema)
+    if plan.numbers is None:
+        return rows.to_pandas(types_mapper=_lists)
+    columns = rows.columns
+    blocks: list[tuple[Any, Any]] = [(NumbersArray(columns[at]), places) for at, places in plan.lists]
+    blocks += ((_text().__from_arrow__(columns[at].cast(pa.large_string())), places) for at, places in plan.texts)
     alike: dict[Any, list[tuple[int, Any]]] = {}
-    for place, (column, kind) in enumerate(zip(rows.columns, rows.schema.types, strict=True)):
-        if is_numbers(kind):
-            blocks.append((NumbersArray(column), np.array([place])))
-        elif kinds.is_string(kind):
-            blocks.append((_text().__from_arrow__(column.cast(pa.large_string())), np.array([place])))
-        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind):
-            values = column.to_numpy()
-            alike.setdefault(values.dtype, []).append((place, values))
-        else:
-            return rows.to_pandas(types_mapper=_lists)
+    for place in plan.numbers:
+        values = columns[place].to_numpy()
+        alike.setdefault(values.dtype, []).append((place, values))
     for dtype, columns in alike.items():
         block = np.empty((len(columns), rows.num_rows), dtype)
         for at, (_, values) in enumerate(columns):
             block[at] = values
         blocks.append((block, np.array([place for place, _ in columns])))
     # A view of the names, since a frame may give its columns a name.
-    return create_dataframe_from_blocks(blocks, pd.RangeIndex(rows.num_rows), _columns(*rows.schema.names).view())
+    return create_dataframe_from_blocks(blocks, pd.RangeIndex(rows.num_rows), plan.columns.view())
 
 
-@lru_cache(maxsize=64)
-def _columns(*names: str) -> pd.Index[str]:
+class _Plan(NamedTuple):
+    """Which columns are of which kind; with their places as pandas wants them, where each is a block of its own.
+
+    No numbers at all where a column is of a type that has no quick way.
+    """
+
+    schema: pa.Schema
+    columns: pd.Index[str]
+    lists: list[tuple[int, Any]]
+    texts: list[tuple[int, Any]]
+    numbers: list[int] | None
+
+
+_plans: list[_Plan] = []
+_PLANS: Final = 64
+
+
+def _plan(schema: pa.Schema) -> _Plan:
+    """Found by comparing: a schema's hash, its names or its types each take longer than that in Arrow's Python."""
+    for plan in _plans:
+        if plan.schema.equals(schema):
+            return plan
+    made = _made(schema)
+    del _plans[_PLANS - 1 :]
+    _plans.insert(0, made)
+    return made
+
+
+def _made(schema: pa.Schema) -> _Plan:
     import pandas as pd
 
-    return pd.Index(names)
+    from collector.client.pandas_lists import is_numbers
+
+    lists, texts, numbers, other = [], [], [], False
+    for place, kind in enumerate(schema.types):
+        if is_numbers(kind):
+            lists.append((place, np.array([place])))
+        elif kinds.is_string(kind):
+            texts.append((place, np.array([place])))
+        elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind):
+            numbers.append(place)
+        else:
+            other = True
+    return _Plan(schema, pd.Index(schema.names), lists, texts, None if other else numbers)
 
 
 @cache
