@@ -94,7 +94,7 @@ class Committer:
         from collector.journal.errors import DiskFull, JournalFailed, JournalFull
 
         interrupted = over_budget or self.refusing
-        batches, held = self._kept.batches + rows, []
+        batches, held = self._kept.batches + rows, list[tuple[Market, Batch]]()
         try:
             if over_budget:
                 batches, held, states = self._events_alone(batches)
@@ -168,7 +168,7 @@ class Committer:
             self._commit_refused(gap_rows([*refusals.take(), *damaged], max(letters.values())))
 
     async def _commit_beginnings(self) -> None:
-        """Lets the journal know of markets that have begun and had no room yet: the next start must state their gaps."""
+        """Lets the journal know of markets that began without room: the next start must state their gaps."""
         from collector.journal.errors import DiskFull, JournalFailed, JournalFull
 
         assert self.journal is not None

@@ -119,7 +119,7 @@ class Replay:
         return progress
 
     def _is_stored(self, path: Path, line: CaptureLine, uncommitted: Uncommitted) -> bool:
-        """Whether anything that the line makes was committed. From where on that is events alone, others are left out."""
+        """Whether anything that the line makes was committed. Where that is events alone, other rows are left out."""
         own = self._exchange_of(path)
         if own is None:
             return True
