@@ -8,6 +8,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from collector.core.batch import Batch
 from collector.core.epochs import SECOND_NS
 from collector.core.features.across import Across
@@ -55,6 +57,9 @@ class Committer:
         self._across = across
         self._kept = Kept()
         self._refusals = Refusals()
+        self._whole: dict[Market, bytes] = {}  # as of the last commit with all rows
+        self._drained_ns: dict[Market, int] = {}
+        self._known: set[Market] = set()  # what the journal remembers something of
         self._loop: asyncio.AbstractEventLoop | None = None
         self._finished = False
         self._finishing = threading.Lock()  # held while `_finished` decides about a gap
@@ -88,48 +93,46 @@ class Committer:
             return
         from collector.journal.errors import DiskFull, JournalFailed, JournalFull
 
-        # While a refusal is not yet a gap, the old states stand: after a crash they make the gap.
-        unspoken = bool(self._refusals)
-        batches = self._kept.batches + rows
-        if over_budget:
-            batches = self._refuse(batches, "disk budget")
-            unspoken = True
-        # Statements about gaps go with the states that know them: a session that begins with older ones would not end
-        # what was opened since, and would not know that what was healed has been refused.
-        held = [one for one in batches if unspoken and one[1].table == "gaps"]
-        batches = [one for one in batches if not (unspoken and one[1].table == "gaps")]
+        interrupted = over_budget or self.refusing
+        batches, held = self._kept.batches + rows, list[tuple[Market, Batch]]()
         try:
-            entries = await asyncio.to_thread(journal.commit, batches, {} if unspoken else states)
+            if over_budget:
+                batches, held, states = self._events_alone(batches)
+            elif self._refusals:
+                await asyncio.to_thread(journal.check_room, batches)
+                more, states = self._state_refusals()
+                batches += more
+            entries = await asyncio.to_thread(journal.commit, batches, states)
         except (JournalFull, DiskFull) as error:
-            if not unspoken:
+            if not interrupted:
                 log.error("new rows are refused, and will be a gap: %s", error)
             reason = "journal full" if isinstance(error, JournalFull) else "disk full"
             self._refusals.add(self._kept.keep(held + self._refuse(batches, reason, WAITING)), reason)
+            await self._commit_beginnings()
             return
         except JournalFailed as error:
             raise MachineFailed(str(error)) from error
+        self._known |= states.keys()
+        if not over_budget:
+            self._whole |= states
         self._kept.keep(held)
         for market, text in self._kept.take_left_out():
             self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
         self._observers.committed(drained_ns)
-        self._coverage.committed(batches, interrupted=unspoken)
+        self._coverage.committed(batches, interrupted=interrupted)
         if self._hot is not None:
             self._hot.offer(entries)
-        if unspoken and not over_budget:
+        if interrupted and not over_budget:
             log.warning("rows are stored again; what was refused is a gap")
-            now_ns = self._clock.now_ns()
-            for market, refused in self._refusals.take():
-                self._live(market).apply(now_ns, refused)
 
     async def finish(self) -> None:
         """Commits the last rows of markets that take no more inputs."""
         with self._finishing:
             self._finished = True
         await asyncio.sleep(0)  # for what the deliverer's thread has told until now
-        refused = self.refusing
         await self.commit()
-        if refused or self.refusing:
-            # The first one made gaps of what was refused; they want to be stored too.
+        if self.refusing:
+            # There was no room for the last rows; there may be for the gaps that say so.
             await self.commit()
 
     def refused_by_backend(self, market: Market, batches: list[Batch]) -> None:
@@ -164,6 +167,21 @@ class Committer:
             # Not the present time: a market that is not collected any more would get new gaps at each start.
             self._commit_refused(gap_rows([*refusals.take(), *damaged], max(letters.values())))
 
+    async def _commit_beginnings(self) -> None:
+        """Lets the journal know of markets that began without room: the next start must state their gaps."""
+        from collector.journal.errors import DiskFull, JournalFailed, JournalFull
+
+        assert self.journal is not None
+        beginnings = {market: whole for market, whole in self._whole.items() if market not in self._known}
+        if beginnings:
+            try:
+                await asyncio.to_thread(self.journal.commit, [], beginnings)
+            except (JournalFull, DiskFull):
+                return
+            except JournalFailed as error:
+                raise MachineFailed(str(error)) from error
+            self._known |= beginnings.keys()
+
     def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)
         with self._finishing:
@@ -183,12 +201,45 @@ class Committer:
         drained: list[tuple[Market, list[Batch]]] = []
         states: dict[Market, bytes] = {}
         for venue, market, live in markets:
+            self._whole.setdefault(market, live.remembered)
             batches = live.drain()
             drained.append((market, batches))
             states[market] = live.remembered
             self._observers.drained(venue, market.symbol, batches)
-            self._coverage.reached(market, live.market.resume().positions)
+            resume = live.market.resume()
+            self._drained_ns[market] = resume.last_ns
+            self._coverage.reached(market, resume.positions)
         return self._joined(drained), states
+
+    def _state_refusals(self) -> tuple[Rows, dict[Market, bytes]]:
+        """What was refused becomes gaps; gives them, with all else since the last call, and what markets remember.
+
+        Only where there is room, so that it is one gap a stream and not one a second.
+        """
+        now_ns = self._clock.now_ns()
+        for venue in self._venues:
+            venue.recorder.tick(now_ns)
+        for market, refused in self._refusals.take():
+            self._live(market).apply(now_ns, refused)
+        return self._take()
+
+    def _events_alone(self, batches: Rows) -> tuple[Rows, Rows, dict[Market, bytes]]:
+        """What is stored over the budget, what has to wait, and what to remember of each market that gave events.
+
+        While a refusal is not yet a gap, the old states stand: after a crash they make the gap. They note how far
+        `events` go beyond them, for a replay. Statements about gaps wait for the states that know them: a session that
+        begins with older ones would not end what was opened since, and would not know that what was healed has been
+        refused.
+        """
+        kept = self._refuse(batches, "disk budget")
+        held = [one for one in kept if one[1].table == "gaps"]
+        states = {}
+        for market in {market for market, batch in kept if batch.table == "events"}:
+            whole = msgspec.json.decode(self._whole[market], type=Resume)
+            states[market] = msgspec.json.encode(
+                msgspec.structs.replace(whole, events_until_ns=self._drained_ns[market])
+            )
+        return [one for one in kept if one[1].table != "gaps"], held, states
 
     def _joined(self, drained: list[tuple[Market, list[Batch]]]) -> Rows:
         """The rows, with what is computed across markets."""

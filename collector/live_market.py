@@ -40,8 +40,9 @@ class LiveMarket:
         self._on_book: Callable[[int], object] | None = None
         self._session = session
         self._rows: list[Batch] = []  # of a market that failed
-        self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns, unheard=session.channels))
-        """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
+        self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns - 1, unheard=session.channels))
+        """What a next session needs beside the rows drained so far, as JSON of a `Resume`. Before the first drain it
+        ends before this session's beginning, of which nothing is drained."""
         self.handovers: dict[str, Handover] = {}
         """Of each stream that two connections carry."""
         self._streams = streams

@@ -199,6 +199,8 @@ class Recorder:
 
     def tick(self, now_ns: int) -> None:
         """Time passed, and a commit comes: what it would leave behind unsaid goes to the markets before."""
+        if self._stopped:
+            return
         self._hand_all_unsaid(now_ns)
         for live in self._markets.values():
             live.apply(now_ns, Tick())

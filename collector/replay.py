@@ -34,7 +34,7 @@ from collector.sources.capture import (
     read_capture,
     symbol_of,
 )
-from collector.uncommitted import Uncommitted
+from collector.uncommitted import Kept, Uncommitted
 
 Emit = Callable[[str, str, list[Batch]], None]
 """Takes exchange, symbol and the rows since the last call."""
@@ -85,6 +85,7 @@ class Replay:
     progress: Progress = field(default_factory=Progress)
     _across: Across = field(default_factory=Across)
     _running: dict[tuple[str, str], _Running] = field(default_factory=dict)
+    _events_alone: set[tuple[str, str]] = field(default_factory=set)
     _file_symbols: dict[Path, str | None] = field(default_factory=dict)
     _exchanges: dict[Path, str | None] = field(default_factory=dict)
     _decoders: dict[Path, Decoder] = field(default_factory=dict)
@@ -104,8 +105,7 @@ class Replay:
                 progress.first_ns = line.recv_ns
             progress.inputs += 1
             progress.last_ns = line.recv_ns
-            own = self._exchange_of(path)
-            if own is None or not uncommitted.has((own, self._symbol(path) or ""), line):
+            if self._is_stored(path, line, uncommitted):
                 self._line(path, line)
             if every is not None and progress.inputs % 10_000 == 0:
                 every(progress)
@@ -117,6 +117,19 @@ class Replay:
         for key, batch in self._across.settle():
             self.emit(*key, [batch])
         return progress
+
+    def _is_stored(self, path: Path, line: CaptureLine, uncommitted: Uncommitted) -> bool:
+        """Whether anything that the line makes was committed. Where that is events alone, other rows are left out."""
+        own = self._exchange_of(path)
+        if own is None:
+            return True
+        key = (own, self._symbol(path) or "")
+        kept = uncommitted.kept(key, line)
+        if kept is not Kept.NOTHING and (kept is Kept.EVENTS) != (key in self._events_alone):
+            if key in self._running:
+                self._give(key, self._running[key].market.drain())
+            self._events_alone ^= {key}
+        return kept is not Kept.NOTHING
 
     def _line(self, path: Path, line: CaptureLine) -> None:
         if line.stream == COLLECTOR_STREAM:
@@ -173,7 +186,7 @@ class Replay:
         running = self._market(path, self._symbol(path), line.recv_ns)
         if running is not None:
             running.market.apply(line.recv_ns, happened)
-            running.stopped = isinstance(happened, SessionStopped)
+            running.stopped |= isinstance(happened, SessionStopped)  # what was refused may be told of after it
             self._after(running, line.recv_ns)
 
     def _start(self, recv_ns: int, session: SessionStarted) -> _Running:
@@ -264,6 +277,8 @@ class Replay:
 
     def _give(self, key: tuple[str, str], batches: list[Batch]) -> None:
         """Emits what a market gave, and what waited for it."""
+        if key in self._events_alone:
+            batches = [batch for batch in batches if batch.table == "events"]
         for other, batch in self._across.take(key, batches):
             self.emit(*other, [batch])
 

@@ -1,11 +1,13 @@
 """What a capture holds and the store does not: inputs of a session that was killed, since its last commit.
 
 The next session begins with what the last commit remembered, so its first line says when that was. A capture is flushed
-before each commit: it holds everything that was committed, and mostly a little more.
+before each commit: it holds everything that was committed, and mostly a little more. Where rows were refused before the
+kill, events may have been committed for longer than the rest, which that line says too.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable
 from pathlib import Path
 from types import UnionType
@@ -13,19 +15,28 @@ from typing import NamedTuple
 
 import msgspec
 
-from collector.core.inputs import SessionStarted, SessionStopped, Tick, decode_input
+from collector.core.inputs import Refused, SessionStarted, SessionStopped, Tick, decode_input
 from collector.sources.capture import COLLECTOR_STREAM, CaptureError, CaptureLine, in_turn, read_capture
 
 Key = tuple[str, str]
 """Exchange and symbol."""
 
 
-_ENDS = Tick | SessionStopped
+_ENDS = Tick | SessionStopped | Refused
 """What stands at the end of a commit."""
+
+
+class Kept(enum.Enum):
+    """What was committed of the rows that a line made."""
+
+    ALL = enum.auto()
+    EVENTS = enum.auto()
+    NOTHING = enum.auto()
 
 
 class _Lost(NamedTuple):
     committed_ns: int | None  # None: never
+    events_until_ns: int  # 0: not beyond that
     restarted_ns: int
 
 
@@ -61,21 +72,31 @@ class Uncommitted:
         for key, several in placed.items():
             self._lost[key] = [lost for _, lost in sorted(several, key=lambda one: one[0])]
 
-    def has(self, key: Key, line: CaptureLine) -> bool:
-        """Whether `line` was never committed. Call it for each line of the market, in order."""
+    def kept(self, key: Key, line: CaptureLine) -> Kept:
+        """What was committed of `line`. Call it for each line of the market, in order."""
         several = self._lost.get(key)
         own = line.stream == COLLECTOR_STREAM
         # By the line itself: where the wall clock was set back, its time lies before that of lines of the killed one.
         if several and own and several[0].restarted_ns == line.recv_ns and _is(line, SessionStarted):
             several.pop(0)
         if not several:
-            return False
+            return Kept.ALL
         reached = self._reached.setdefault(key, set())
-        if own and any(one.committed_ns == line.recv_ns for one in several):
-            if _is(line, _ENDS):
+        if own:
+            ends = {end_ns for one in several for end_ns in (one.committed_ns, one.events_until_ns)}
+            if line.recv_ns in ends and _is(line, _ENDS):
                 reached.add(line.recv_ns)
-            return several[0].committed_ns in reached and several[0].committed_ns != line.recv_ns
-        return several[0].committed_ns in reached
+            elif line.recv_ns - 1 in ends and _is(line, SessionStarted):
+                reached.add(line.recv_ns - 1)  # nothing of that session but events
+
+        def within(end_ns: int | None) -> bool:
+            return end_ns not in reached or (own and line.recv_ns == end_ns)
+
+        if within(several[0].committed_ns):
+            return Kept.ALL
+        if several[0].events_until_ns and within(several[0].events_until_ns):
+            return Kept.EVENTS
+        return Kept.NOTHING
 
 
 def _first_session(path: Path) -> tuple[Key, _Lost] | None:
@@ -88,8 +109,9 @@ def _first_session(path: Path) -> tuple[Key, _Lost] | None:
         return None
     if not isinstance(session, SessionStarted):
         return None
-    committed_ns = None if session.resume is None else session.resume.last_ns
-    return (session.exchange, session.symbol), _Lost(committed_ns, line.recv_ns)
+    resume = session.resume
+    committed_ns, events_until_ns = (None, 0) if resume is None else (resume.last_ns, resume.events_until_ns)
+    return (session.exchange, session.symbol), _Lost(committed_ns, events_until_ns, line.recv_ns)
 
 
 def _has_commits(path: Path) -> bool:

@@ -41,11 +41,14 @@ class FakeJournal:
         self.batches: list[Batch] = []
         self.states: dict[Market, bytes] = {}
 
-    def commit(self, batches: list[tuple[Market, Batch]], states: dict[Market, bytes]) -> None:
+    def check_room(self, batches: list[tuple[Market, Batch]]) -> None:
         if self.trouble == "all":
             raise DiskFull("full")
         if self.trouble == "rows" and any(batch.table not in KEPT for _, batch in batches):
             raise JournalFull("full")
+
+    def commit(self, batches: list[tuple[Market, Batch]], states: dict[Market, bytes]) -> None:
+        self.check_room(batches)
         self.batches += [batch for _, batch in batches]
         self.states |= states
 

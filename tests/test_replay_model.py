@@ -1,8 +1,10 @@
-"""Kills, rotated captures and a clock that is set back, in any order: a replay gives the rows that were committed."""
+"""Kills, rotated captures, lack of room and a clock that is set back, in any order: a replay gives the rows that were
+committed, and those that a gap says were refused."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from collector.core.inputs import SessionStarted
 from collector.replay import Replay
 from collector.sources.capture_writer import CaptureWriter
 from collector.sources.feed import Stream
+from storage_backends.interface import Market
 from tests.core.exchange import SECOND
 from tests.core.script import tables
-from tests.test_commit_model import MARKET, Run
+from tests.test_commit_model import MARKET, FakeJournal, Run
 
 EVERYTHING: dict[str, Any] = {"bars": ("1s",), "book_grid_ms": 100, "tick_sizes": ("0.1",), "features": "basic"}
 SETTINGS: list[dict[str, Any]] = [{}, {"interval_s": 2}, EVERYTHING]
@@ -27,7 +30,28 @@ class CapturedRun(Run):
 
     def __init__(self, chance: random.Random, folder: Path, **settings: Any) -> None:
         self.folder = folder
+        self.refused: list[Batch] = []
+        """Rows that a stored gap tells of."""
         super().__init__(chance, **settings)
+
+    def start(self) -> None:
+        super().start()
+        unsaid: list[Batch] = []
+        add, commit = self.committer._refusals.add, FakeJournal.commit
+
+        def refuse(batches: Iterable[tuple[Market, Batch]], reason: str) -> None:
+            several = list(batches)
+            unsaid.extend(batch for _, batch in several)
+            add(several, reason)
+
+        def note(batches: list[tuple[Market, Batch]], states: dict[Market, bytes]) -> None:
+            commit(self.journal, batches, states)
+            if not self.committer.refusing:
+                self.refused += unsaid
+                unsaid.clear()
+
+        self.committer._refusals.add = refuse  # type: ignore[method-assign]
+        self.journal.commit = note  # type: ignore[method-assign]
 
     def capture(self) -> CaptureWriter:
         self.writer = CaptureWriter(
@@ -68,31 +92,67 @@ class CapturedRun(Run):
                 self.recorder.closed(now_ns, 1, [Stream(MARKET.symbol, "depth", "")], "disconnect")
 
 
-@pytest.mark.parametrize("seed", range(24))
-async def test_a_replay_gives_what_was_committed(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    run = CapturedRun(chance, tmp_path, **chance.choice(SETTINGS))
+async def lived(run: CapturedRun, *, room: bool) -> None:
+    """Some time with kills, and with too little room where `room` is not always there."""
+    chance, over_budget = run.chance, False
     for _ in range(chance.randint(3, 40)):
         for _ in range(chance.randint(0, 8)):
             run.clock.advance(0.05)
             run.something()
+        if not room and chance.random() < 0.3:
+            # A journal that never took anything remembers nothing that a next start could tell a replay.
+            run.journal.trouble = chance.choice(["none", "rows", "all"] if run.journal.states else ["none", "rows"])
+        if not room and chance.random() < 0.3:
+            over_budget = not over_budget
         what = chance.random()
         if what < 0.12:
             run.kill()
             continue
         if what < 0.2:
+            run.clock.advance(0.01)
             run.fetch()
-        await run.second(over_budget=False)
+        await run.second(over_budget=over_budget)
+    await stopped(run)
+    if run.committer.behind:  # the next start says it
+        run.journal.trouble = "none"
+        run.start()
+        await stopped(run)
+
+
+async def stopped(run: CapturedRun) -> None:
     run.clock.advance(1)
     run.recorder.stop(run.clock.now_ns(), "stopped")
     await run.committer.finish()
     run.live.close()
+
+
+def replayed(folder: Path, chance: random.Random) -> dict[str, list[dict[str, Any]]]:
     found: list[Batch] = []
     template = SessionStarted(exchange="binance", symbol="", futures=False)
-    paths = sorted(tmp_path.glob("*.zst"))  # noqa: ASYNC240  nothing else runs
+    paths = sorted(folder.glob("*.zst"))
     chance.shuffle(paths)
     Replay(template, (), lambda exchange, symbol, batches: found.extend(batches)).run(paths)
-    live, replayed = tables(run.journal.batches), tables(found)
-    assert live.keys() == replayed.keys()
+    return tables(found)
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_a_replay_gives_what_was_committed(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    run = CapturedRun(chance, tmp_path, **chance.choice(SETTINGS))
+    await lived(run, room=True)
+    assert_alike(tables(run.journal.batches), replayed(tmp_path, chance))
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_also_where_rows_were_refused(tmp_path: Path, seed: int) -> None:
+    """Events are committed while rows are not, and a kill may come before a gap says so."""
+    chance = random.Random(seed)
+    run = CapturedRun(chance, tmp_path, **chance.choice(SETTINGS))
+    await lived(run, room=False)
+    assert_alike(tables(run.journal.batches + run.refused), replayed(tmp_path, chance))
+
+
+def assert_alike(live: dict[str, list[dict[str, Any]]], replay: dict[str, list[dict[str, Any]]]) -> None:
+    assert live.keys() == replay.keys()
     for table, rows in live.items():
-        assert {repr(row) for row in rows} == {repr(row) for row in replayed[table]}, table
+        assert {repr(row) for row in rows} == {repr(row) for row in replay[table]}, table

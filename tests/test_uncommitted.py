@@ -8,7 +8,7 @@ import msgspec
 
 from collector.core.inputs import CollectorInput, Note, Resume, SessionStarted, SessionStopped, Tick, encode_input
 from collector.sources.capture import COLLECTOR_STREAM, CaptureLine, merge_captures
-from collector.uncommitted import Uncommitted
+from collector.uncommitted import Kept, Uncommitted
 from tests.core.exchange import SECOND, START_NS
 
 KEY = ("binanceusdm", "AUSDT")
@@ -41,7 +41,7 @@ def kept(folder: Path, *files: list[CaptureLine]) -> list[float]:
         paths.append(path)
     uncommitted = Uncommitted(paths)
     merged = merge_captures([path for path in paths if path not in uncommitted.wholly])
-    return [(line.recv_ns - START_NS) / SECOND for _, line in merged if not uncommitted.has(KEY, line)]
+    return [(line.recv_ns - START_NS) / SECOND for _, line in merged if uncommitted.kept(KEY, line) is Kept.ALL]
 
 
 def test_lines_from_behind_the_last_commit_to_the_next_session(tmp_path: Path) -> None:

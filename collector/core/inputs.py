@@ -17,6 +17,9 @@ class Resume(msgspec.Struct):
     """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
     by REST, and the last epoch written. `events` are those of the time `last_ns`, after which the next one is numbered.
     `unheard` are streams that were listened for and of which nothing had come by then.
+
+    `events_until_ns`, where it is not 0: rows were refused after `last_ns`, and of what came until then `events` alone
+    is stored.
     """
 
     positions: dict[str, Position] = {}
@@ -26,6 +29,7 @@ class Resume(msgspec.Struct):
     unfilled: list[Unfilled] = []
     events: int = 0
     unheard: tuple[str, ...] = ()
+    events_until_ns: int = 0
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):

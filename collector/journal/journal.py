@@ -29,7 +29,7 @@ from collector.journal.statements import (
 from storage_backends.interface import Market
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from collector.clock import Clock
@@ -117,20 +117,14 @@ class Journal:
             Nothing of the commit is there then; only after JournalFailed it may be there, as a whole, which the next
             start finds.
         """
-        entries = [Entry(batch.table, market, batch.rows, encode(batch)) for market, batch in batches if batch.rows]
+        entries = _entries(batches)
         keys = [(entry.table, entry.market) for entry in entries]
         digests = [hashlib.sha256(entry.body).digest() for entry in entries]
         added = sum(len(entry.body) for entry in entries)
-        small = all(entry.table in SMALL_TABLES for entry in entries)
-        bound = self.max_bytes + (self.reserve_bytes if small else 0)
-        if not small and not self._db.has_room():
-            raise disk_full("storing new rows")
         now_ns = self._clock.now_ns()
+        self._check_disk(entries)
         with self._db.transaction("storing new rows", added) as db:
-            if added and self._bytes + added > bound:
-                raise JournalFull(
-                    f"the journal holds {self._bytes:,} of {self.max_bytes:,} bytes and has no room for {added:,} more"
-                )
+            self._check_bound(entries)
             new_series = add_series(db, {key for key in keys if key not in self._series})
             series = self._series | new_series if new_series else self._series
             ids = range(self._next_id, self._next_id + len(entries))
@@ -152,6 +146,16 @@ class Journal:
         # The deliverer does this in good time; here it bounds the log when a backend keeps the deliverer waiting.
         self._db.checkpoint(over_bytes=self.reserve_bytes)
         return entries
+
+    def check_room(self, batches: Sequence[tuple[Market, Batch]]) -> None:
+        """Raises what a commit of `batches` would raise now for lack of room, as far as can be told without writing.
+
+        Raises:
+            JournalFull, DiskFull: as `commit`.
+        """
+        entries = _entries(batches)
+        self._check_disk(entries)
+        self._check_bound(entries)
 
     @property
     def held_bytes(self) -> int:
@@ -358,9 +362,29 @@ class Journal:
         self._db.checkpoint()
         self._db.shrink()
 
+    def _check_disk(self, entries: Sequence[Entry]) -> None:
+        if not _are_small(entries) and not self._db.has_room():
+            raise disk_full("storing new rows")
+
+    def _check_bound(self, entries: Sequence[Entry]) -> None:
+        added = sum(len(entry.body) for entry in entries)
+        bound = self.max_bytes + (self.reserve_bytes if _are_small(entries) else 0)
+        if added and self._bytes + added > bound:
+            raise JournalFull(
+                f"the journal holds {self._bytes:,} of {self.max_bytes:,} bytes and has no room for {added:,} more"
+            )
+
     def _count(self, new: Group) -> None:
         """Adds batches that came after what the group has."""
         old = self._groups.get((new.table, new.market), new)
         if old is not new:
             new = old._replace(rows=old.rows + new.rows, bytes=old.bytes + new.bytes, last_id=new.last_id)
         self._groups[new.table, new.market] = new
+
+
+def _entries(batches: Iterable[tuple[Market, Batch]]) -> list[Entry]:
+    return [Entry(batch.table, market, batch.rows, encode(batch)) for market, batch in batches if batch.rows]
+
+
+def _are_small(entries: Iterable[Entry]) -> bool:
+    return all(entry.table in SMALL_TABLES for entry in entries)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collector.core.batch import Batch
     from collector.journal.journal import Journal
     from collector.journal.pace import Pace
-    from collector.journal.plans import Damage, Plan
+    from collector.journal.plans import Damage
     from collector.journal.schedule import Attempt, Schedule
     from storage_backends.errors import PartialWriteError
     from storage_backends.interface import Market
@@ -45,7 +45,9 @@ class Undeliverable:
 
     def refuse(self, attempt: Attempt, error: Exception) -> None:
         """Gives up all rows of a plan."""
-        self._refuse(attempt, error, None, self._readable(attempt.plan))
+        readable = self._readable(attempt)
+        if readable is not None:
+            self._refuse(attempt, error, None, readable)
 
     def refuse_damaged(self, attempt: Attempt, error: DamagedBatchError) -> None:
         """Gives up the batches that cannot be read; the others are written once more."""
@@ -59,8 +61,10 @@ class Undeliverable:
         ids: list[int] = []
         lost: list[Batch] = []
         failed = set(error.failed_keys)
-        readable = self._readable(attempt.plan)
-        for id_, batch in zip(attempt.plan.ids, readable, strict=False):
+        readable = self._readable(attempt)
+        if readable is None:
+            return
+        for id_, batch in zip(attempt.plan.ids, readable, strict=True):
             at = [row for row, key in enumerate(_keys(batch)) if key in failed]
             if at:
                 ids.append(id_)
@@ -86,11 +90,14 @@ class Undeliverable:
             self._on_refused(plan.market, lost)
         return True
 
-    def _readable(self, plan: Plan) -> list[Batch]:
+    def _readable(self, attempt: Attempt) -> list[Batch] | None:
+        """The batches of a plan. None where some were damaged since they were written: those are given up first, for a
+        gap of their own, and the others are written, and refused, once more."""
         try:
-            return list(self._journal.load(plan))
-        except DamagedBatchError:
-            return []
+            return list(self._journal.load(attempt.plan))
+        except DamagedBatchError as error:
+            self.refuse_damaged(attempt, error)
+            return None
 
 
 def _keys(batch: Batch) -> list[tuple[Any, ...]]:

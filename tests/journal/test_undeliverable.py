@@ -119,6 +119,27 @@ def test_of_a_write_only_what_holds_the_refused_rows_goes_to_the_dead_letters(be
     assert bench.journal.open_plans() == bench.journal.groups() == []
 
 
+@pytest.mark.parametrize("error", [PermanentBackendError("bad rows"), PartialWriteError("one", failed_keys=[(5,)])])
+def test_what_is_damaged_between_a_write_and_its_refusal_is_told_too(
+    bench: Bench, path: Path, error: Exception
+) -> None:
+    def trouble(market: Market, ids: tuple[int, ...]) -> None:
+        if 5 in ids:
+            with sqlite3.connect(path) as db:
+                db.execute("UPDATE body SET body = x'00' WHERE id = 1")
+            raise error
+
+    bench.backend.trouble = trouble
+    bench.journal.commit([(BTC, numbered(1, 3))], {})
+    bench.journal.commit([(BTC, numbered(4, 3))], {})
+    bench.clock.advance(300)
+    bench.run_for(5)
+    assert len(bench.damages) == 1, "a gap of the batch that cannot be read"
+    assert {one for _, batch in bench.refused for one in batch.columns["update_id"]} >= {5}
+    assert len(list(bench.journal.dead_letters())) == 2
+    assert bench.journal.open_plans() == bench.journal.groups() == []
+
+
 def test_damage_in_one_of_many_writes_that_are_loaded_together(bench: Bench, path: Path) -> None:
     bench.backend.rows_at_once = 1000
     markets = [Market("binance", f"M{number}") for number in range(5)]
