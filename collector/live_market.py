@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,8 @@ class LiveMarket:
         self._rows: list[Batch] = []  # of a market that failed
         self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns, unheard=session.channels))
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`."""
+        self.begun = asyncio.Event()
+        """Set once a commit has what it remembers. A kill before that leaves no trace of what it listened for."""
         self.handovers: dict[str, Handover] = {}
         """Of each stream that two connections carry."""
         self._streams = streams

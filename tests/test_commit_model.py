@@ -141,6 +141,11 @@ class Run:
         return {"a": ident, "p": "10.5", "q": quantity, "f": ident, "l": ident, "T": at_ms, "m": True}
 
 
+def newest(rows: list[dict[str, Any]]) -> list[Gap]:
+    """Of each gap its newest revision."""
+    return list({row["gap_id"]: Gap(**row) for row in sorted(rows, key=lambda row: row["revision"])}.values())
+
+
 @pytest.mark.parametrize("seed", range(60))
 async def test_nothing_goes_unsaid(seed: int) -> None:
     chance = random.Random(seed)
@@ -175,7 +180,7 @@ async def test_nothing_goes_unsaid(seed: int) -> None:
         await run.second(over_budget=False)
     await run.committer.finish()
     rows = tables(run.journal.batches)
-    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    gaps = newest(rows.get("gaps", []))
     assert [gap for gap in gaps if gap.to_ns is None] == []
     said, trades = id_cover(gaps, "trades"), {row["agg_trade_id"] for row in rows["trades"]}
     assert [one for one in range(min(trades), run.trade + 1) if one not in trades and not said.holds(one, one)] == []
@@ -220,6 +225,11 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
         run.start()
         if chance.random() < 0.9:
             await run.begin()
+    await say_all(run)
+
+
+async def say_all(run: Beginning) -> None:
+    """One more session, in which every stream is heard; then all that was received must have been said."""
     run.journal.trouble = "none"
     run.start()
     await run.begin()
@@ -231,7 +241,7 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
         await run.second(over_budget=False)
     await run.committer.finish()
     rows = tables(run.journal.batches)
-    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    gaps = newest(rows.get("gaps", []))
     assert [gap for gap in gaps if gap.to_ns is None] == []
     stored = {
         "trades": {row["agg_trade_id"] for row in rows["trades"]},
@@ -246,3 +256,50 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
             or counted.holds(ident, ident)
             or any(gap.from_ns <= recv_ns <= (gap.to_ns or 0) for gap in times)
         ), (stream, ident, recv_ns)
+
+
+class Joining(Beginning):
+    """A market that joins at any moment: it is listened to as a feed does, once it has begun."""
+
+    connected = False
+
+    def start(self) -> None:
+        self.connected = False
+        super().start()
+
+    async def begin(self) -> None:
+        """The next second comes by itself, whoever joins."""
+        await self.second(over_budget=False)
+
+    async def second(self, *, over_budget: bool) -> None:
+        await super().second(over_budget=over_budget)
+        if self.live.begun.is_set() and not self.connected:
+            self.connected = True
+            Run.connect(self)
+
+    def receive_any(self) -> None:
+        """Something that the exchange sends; it reaches us where we listen."""
+        if not self.connected:
+            self.trade, self.update = self.trade + 1, self.update + 3
+        elif self.chance.random() < 0.2:
+            self.receive_quiet()
+        else:
+            self.receive(trade=self.chance.random() < 0.5)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_nothing_goes_unsaid_of_a_market_that_joins(seed: int) -> None:
+    """Killed at any moment, the first second among them, with and without room."""
+    chance = random.Random(seed)
+    run = Joining(chance)
+    for _ in range(chance.randint(1, 6)):
+        run.journal.trouble = chance.choice(["none", "rows", "all"])
+        over_budget = chance.random() < 0.2
+        for _ in range(chance.randint(0, 3)):
+            await run.second(over_budget=over_budget)
+            for _ in range(chance.randint(0, 3)):
+                run.clock.advance(0.05)
+                run.receive_any()
+        run.clock.advance(5 * chance.random())
+        run.start()
+    await say_all(run)
