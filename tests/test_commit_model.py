@@ -54,6 +54,8 @@ class Run:
     """One market whose exchange leaves messages out; `start` again is a kill and the next start."""
 
     names = NAMES
+    number = 1
+    """Of the connection."""
 
     def __init__(self, chance: random.Random, **settings: Any) -> None:
         self.chance = chance
@@ -86,8 +88,14 @@ class Run:
 
     def connect(self) -> None:
         """The exchange acknowledges what was subscribed to."""
-        streams = [Stream(MARKET.symbol, name.partition("@")[2], "") for name in self.names.values()]
-        self.recorder.opened(self.clock.now_ns(), 1, streams)
+        self.recorder.opened(self.clock.now_ns(), self.number, self.streams())
+
+    def streams(self) -> list[Stream]:
+        return [Stream(MARKET.symbol, name.partition("@")[2], "") for name in self.names.values()]
+
+    def deliver(self, frame: str) -> None:
+        """A frame leaves the socket."""
+        self.recorder.frame(self.clock.now_ns(), self.number, frame)
 
     def capture(self) -> CaptureWriter | None:
         """What a session keeps its inputs in."""
@@ -106,7 +114,7 @@ class Run:
         if quantity != "absurd":
             stream, ident = ("trades", self.trade) if trade else ("depth", self.update)
             self.received.append((stream, ident, self.clock.now_ns()))
-        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+        self.deliver(text(message))
 
     def receive_quiet(self) -> None:
         """A message of a stream that counts no ids and says little."""
@@ -122,7 +130,7 @@ class Run:
             "r": "",
             "T": 0,
         }
-        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+        self.deliver(text(message))
 
     def fetch(self) -> None:
         """Some of what gaps lack, by REST."""
@@ -302,4 +310,61 @@ async def test_nothing_goes_unsaid_of_a_market_that_joins(seed: int) -> None:
                 run.receive_any()
         run.clock.advance(5 * chance.random())
         run.start()
+    await say_all(run)
+
+
+class Breaking(Beginning):
+    """Its connection breaks, perhaps unnoticed for a while; what the exchange sends meanwhile does not come."""
+
+    dead = False
+
+    def deliver(self, frame: str) -> None:
+        if not self.dead:
+            super().deliver(frame)
+
+    def breaks(self) -> None:
+        self.dead = True
+
+    def reconnects(self) -> None:
+        streams = self.streams()
+        self.recorder.closed(self.clock.now_ns(), self.number, streams, "disconnect")
+        self.clock.advance(self.chance.choice([0.01, 2.0]))
+        if self.chance.random() < 0.5:
+            self.dead = True
+            self.receive_quiet()
+            self.receive(trade=True)
+        self.clock.advance(0.01)
+        self.number += 1
+        self.recorder.opened(self.clock.now_ns(), self.number, streams)
+        self.dead = False
+
+    async def begin(self) -> None:
+        self.number, self.dead = 1, False
+        await super().begin()
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_what_is_sent_while_a_connection_is_gone_lies_in_a_gap(seed: int) -> None:
+    """Also of a stream that had said nothing before, over kills, and where the connection was dead for a while."""
+    chance = random.Random(seed)
+    run = Breaking(chance)
+    await run.begin()
+    for _ in range(chance.randint(1, 30)):
+        run.clock.advance(0.05)
+        what = chance.random()
+        if what < 0.1:
+            run.breaks()
+        elif what < 0.25:
+            run.reconnects()
+        elif what < 0.3:
+            run.clock.advance(chance.random())
+            run.start()
+            await run.begin()
+        elif what < 0.35:
+            run.receive_quiet()
+        elif what < 0.6:
+            run.receive(trade=chance.random() < 0.5)
+        else:
+            await run.second(over_budget=False)
+    run.clock.advance(0.05)
     await say_all(run)

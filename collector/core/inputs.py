@@ -16,7 +16,8 @@ from collector.core.sequencer import Position
 class Resume(msgspec.Struct):
     """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
     by REST, and the last epoch written. `events` are those of the time `last_ns`, after which the next one is numbered.
-    `unheard` are streams that were listened for and of which nothing had come by then.
+    `unheard` are streams that were listened for and of which nothing had come by then, and `silent_ns` says since when
+    those of them were subscribed to that had a connection: it may have been dead.
     """
 
     positions: dict[str, Position] = {}
@@ -26,6 +27,7 @@ class Resume(msgspec.Struct):
     unfilled: list[Unfilled] = []
     events: int = 0
     unheard: tuple[str, ...] = ()
+    silent_ns: dict[str, int] = {}
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):

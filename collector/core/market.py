@@ -95,7 +95,8 @@ class Market:
         for channel in session.channels:
             self._sequencers[channel].lost("restart", start_ns)
             if channel in self._unheard and channel in resume.unheard:  # its first messages of all may have come since
-                self._ledger.open(channel, "restart", None, resume.last_ns, start_ns)
+                since_ns = resume.silent_ns.get(channel, resume.last_ns)
+                self._ledger.open(channel, "restart", None, since_ns, start_ns)
 
     def _build(self, resume: Resume) -> None:
         """Makes what reads the streams: sequencers, book and tapes."""
@@ -271,6 +272,11 @@ class Market:
             self._now_ns,
             self.unfilled(),
             self._records.events_at(self._now_ns),
+            silent_ns={
+                channel: opened_ns
+                for channel, opened_ns in self._opened_ns.items()
+                if self._connections[channel] is not None and not self._sequencers[channel].position.recv_ns
+            },
         )
 
     def _settle(self) -> None:
