@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -90,6 +90,7 @@ class Committer:
         rows, states = self._take()
         journal = self.journal
         if journal is None:
+            self._begun(states)
             return
         from collector.journal.errors import DiskFull, JournalFailed, JournalFull
 
@@ -115,6 +116,7 @@ class Committer:
         self._known |= states.keys()
         if not over_budget:
             self._whole |= states
+            self._begun(states)
         self._kept.keep(held)
         for market, text in self._kept.take_left_out():
             self._live(market).apply(self._clock.now_ns(), Note("events_lost", text))
@@ -255,6 +257,10 @@ class Committer:
         """Notes what is lost; gives what is kept all the same."""
         self._refusals.add([one for one in batches if one[1].table not in kept], reason)
         return [one for one in batches if one[1].table in kept]
+
+    def _begun(self, states: Iterable[Market]) -> None:
+        for market in states:
+            self._live(market).begun.set()
 
     def _live(self, market: Market) -> LiveMarket:
         return next(venue.markets[market.symbol] for venue in self._venues if venue.exchange == market.exchange)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,8 @@ class LiveMarket:
         self.remembered = msgspec.json.encode(session.resume or Resume(last_ns=start_ns - 1, unheard=session.channels))
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`. Before the first drain it
         ends before this session's beginning, of which nothing is drained."""
+        self.begun = asyncio.Event()
+        """Set once a commit has what it remembers. A kill before that leaves no trace of what it listened for."""
         self.handovers: dict[str, Handover] = {}
         """Of each stream that two connections carry."""
         self._streams = streams

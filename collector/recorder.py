@@ -173,6 +173,11 @@ class Recorder:
             self.on_listed(market, streams)
             self.event(now_ns, market.symbol, "listed", f"{market.unified} joins: a wildcard means it by now")
 
+    async def begun(self, symbol: str) -> None:
+        live = self._markets.get(symbol)
+        if live is not None:
+            await live.begun.wait()
+
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         self.clock_offset_ns, self.clock_measured_ns = offset_ns, now_ns
         self.clock_row(now_ns, "offset", offset_ns, round_trip_ns, samples)

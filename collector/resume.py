@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.audit.gaps import read_gaps
+from collector.core.channels import table_of
 from collector.core.epochs import SECOND_NS
 from collector.core.gaps import Unfilled
 from collector.core.ids import IdRanges
@@ -35,7 +36,7 @@ _TABLES = {
     "liquidations": "liquidations",
 }
 """Streams, and the tables whose first key is their id, or their time. Klines and partial books of several kinds share a
-table, so nothing tells where each of them ended."""
+table, so it tells only when the last of them came."""
 
 _KEYS = {"trades": "agg_trade_id", "raw_trades": "trade_id"}
 
@@ -93,9 +94,31 @@ def resume_from_store(backend: Backend, market: Market) -> Resume | None:
         for gap in gaps
         if gap.stream in FETCHED_AFTERWARDS and gap.reason != "quarantine" and gap.to_ns is not None and not gap.healed
     ]
-    last_ns = max((position.recv_ns for position in positions.values()), default=0)
     epoch = last_epoch if isinstance(last_epoch, int) else None
-    return with_stored(backend, market, Resume(positions, open_gaps, epoch, last_ns, unfilled[-_REMEMBERED:]))
+    last_ns = max((position.recv_ns for position in positions.values()), default=(epoch or 0) * SECOND_NS)
+    listened = _listened(backend, market)
+    for stream in listened - positions.keys():
+        if (table := table_of(stream)) in ("klines", "partial_depth"):
+            _, ended_ns = ends(backend, table, market)
+            if ended_ns is not None:
+                positions[stream] = Position(None, min(ended_ns, last_ns))
+    unheard = tuple(sorted(listened - positions.keys()))
+    resume = Resume(positions, open_gaps, epoch, last_ns, unfilled[-_REMEMBERED:], unheard=unheard)
+    return with_stored(backend, market, resume)
+
+
+def _listened(backend: Backend, market: Market) -> set[str]:
+    """The streams of the last session that connected."""
+    listened: set[str] = set()
+    begins = False
+    for rows in backend.scan("events", market, None, None, ("kind", "detail")):
+        for kind, detail in zip(rows.column("kind").to_pylist(), rows.column("detail").to_pylist(), strict=True):
+            if kind == "session_started":
+                begins = True
+            elif kind == "opened" and detail:
+                listened = set(detail.split(", ")) | (set() if begins else listened)
+                begins = False
+    return listened
 
 
 def with_stored(backend: Backend, market: Market, resume: Resume) -> Resume:

@@ -57,6 +57,8 @@ class Run:
     """One market whose exchange leaves messages out; `start` again is a kill and the next start."""
 
     names = NAMES
+    number = 1
+    """Of the connection."""
 
     def __init__(self, chance: random.Random, **settings: Any) -> None:
         self.chance = chance
@@ -89,8 +91,14 @@ class Run:
 
     def connect(self) -> None:
         """The exchange acknowledges what was subscribed to."""
-        streams = [Stream(MARKET.symbol, name.partition("@")[2], "") for name in self.names.values()]
-        self.recorder.opened(self.clock.now_ns(), 1, streams)
+        self.recorder.opened(self.clock.now_ns(), self.number, self.streams())
+
+    def streams(self) -> list[Stream]:
+        return [Stream(MARKET.symbol, name.partition("@")[2], "") for name in self.names.values()]
+
+    def deliver(self, frame: str) -> None:
+        """A frame leaves the socket."""
+        self.recorder.frame(self.clock.now_ns(), self.number, frame)
 
     def capture(self) -> CaptureWriter | None:
         """What a session keeps its inputs in."""
@@ -109,7 +117,7 @@ class Run:
         if quantity != "absurd":
             stream, ident = ("trades", self.trade) if trade else ("depth", self.update)
             self.received.append((stream, ident, self.clock.now_ns()))
-        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+        self.deliver(text(message))
 
     def receive_quiet(self) -> None:
         """A message of a stream that counts no ids and says little."""
@@ -125,7 +133,7 @@ class Run:
             "r": "",
             "T": 0,
         }
-        self.recorder.frame(self.clock.now_ns(), 1, text(message))
+        self.deliver(text(message))
 
     def fetch(self) -> None:
         """Some of what gaps lack, by REST."""
@@ -142,6 +150,11 @@ class Run:
     def _row(self, ident: int, quantity: str) -> dict[str, Any]:
         at_ms = self.clock.now_ns() // 1_000_000
         return {"a": ident, "p": "10.5", "q": quantity, "f": ident, "l": ident, "T": at_ms, "m": True}
+
+
+def newest(rows: list[dict[str, Any]]) -> list[Gap]:
+    """Of each gap its newest revision."""
+    return list({row["gap_id"]: Gap(**row) for row in sorted(rows, key=lambda row: row["revision"])}.values())
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -178,7 +191,7 @@ async def test_nothing_goes_unsaid(seed: int) -> None:
         await run.second(over_budget=False)
     await run.committer.finish()
     rows = tables(run.journal.batches)
-    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    gaps = newest(rows.get("gaps", []))
     assert [gap for gap in gaps if gap.to_ns is None] == []
     said, trades = id_cover(gaps, "trades"), {row["agg_trade_id"] for row in rows["trades"]}
     assert [one for one in range(min(trades), run.trade + 1) if one not in trades and not said.holds(one, one)] == []
@@ -223,6 +236,11 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
         run.start()
         if chance.random() < 0.9:
             await run.begin()
+    await say_all(run)
+
+
+async def say_all(run: Beginning) -> None:
+    """One more session, in which every stream is heard; then all that was received must have been said."""
     run.journal.trouble = "none"
     run.start()
     await run.begin()
@@ -234,7 +252,7 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
         await run.second(over_budget=False)
     await run.committer.finish()
     rows = tables(run.journal.batches)
-    gaps = list({row["gap_id"]: Gap(**row) for row in sorted(rows["gaps"], key=lambda row: row["revision"])}.values())
+    gaps = newest(rows.get("gaps", []))
     assert [gap for gap in gaps if gap.to_ns is None] == []
     stored = {
         "trades": {row["agg_trade_id"] for row in rows["trades"]},
@@ -249,3 +267,107 @@ async def test_nothing_goes_unsaid_from_the_very_first_message_on(seed: int) -> 
             or counted.holds(ident, ident)
             or any(gap.from_ns <= recv_ns <= (gap.to_ns or 0) for gap in times)
         ), (stream, ident, recv_ns)
+
+
+class Joining(Beginning):
+    """A market that joins at any moment: it is listened to as a feed does, once it has begun."""
+
+    connected = False
+
+    def start(self) -> None:
+        self.connected = False
+        super().start()
+
+    async def begin(self) -> None:
+        """The next second comes by itself, whoever joins."""
+        await self.second(over_budget=False)
+
+    async def second(self, *, over_budget: bool) -> None:
+        await super().second(over_budget=over_budget)
+        if self.live.begun.is_set() and not self.connected:
+            self.connected = True
+            Run.connect(self)
+
+    def receive_any(self) -> None:
+        """Something that the exchange sends; it reaches us where we listen."""
+        if not self.connected:
+            self.trade, self.update = self.trade + 1, self.update + 3
+        elif self.chance.random() < 0.2:
+            self.receive_quiet()
+        else:
+            self.receive(trade=self.chance.random() < 0.5)
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_nothing_goes_unsaid_of_a_market_that_joins(seed: int) -> None:
+    """Killed at any moment, the first second among them, with and without room."""
+    chance = random.Random(seed)
+    run = Joining(chance)
+    for _ in range(chance.randint(1, 6)):
+        run.journal.trouble = chance.choice(["none", "rows", "all"])
+        over_budget = chance.random() < 0.2
+        for _ in range(chance.randint(0, 3)):
+            await run.second(over_budget=over_budget)
+            for _ in range(chance.randint(0, 3)):
+                run.clock.advance(0.05)
+                run.receive_any()
+        run.clock.advance(5 * chance.random())
+        run.start()
+    await say_all(run)
+
+
+class Breaking(Beginning):
+    """Its connection breaks, perhaps unnoticed for a while; what the exchange sends meanwhile does not come."""
+
+    dead = False
+
+    def deliver(self, frame: str) -> None:
+        if not self.dead:
+            super().deliver(frame)
+
+    def breaks(self) -> None:
+        self.dead = True
+
+    def reconnects(self) -> None:
+        streams = self.streams()
+        self.recorder.closed(self.clock.now_ns(), self.number, streams, "disconnect")
+        self.clock.advance(self.chance.choice([0.01, 2.0]))
+        if self.chance.random() < 0.5:
+            self.dead = True
+            self.receive_quiet()
+            self.receive(trade=True)
+        self.clock.advance(0.01)
+        self.number += 1
+        self.recorder.opened(self.clock.now_ns(), self.number, streams)
+        self.dead = False
+
+    async def begin(self) -> None:
+        self.number, self.dead = 1, False
+        await super().begin()
+
+
+@pytest.mark.parametrize("seed", range(60))
+async def test_what_is_sent_while_a_connection_is_gone_lies_in_a_gap(seed: int) -> None:
+    """Also of a stream that had said nothing before, over kills, and where the connection was dead for a while."""
+    chance = random.Random(seed)
+    run = Breaking(chance)
+    await run.begin()
+    for _ in range(chance.randint(1, 30)):
+        run.clock.advance(0.05)
+        what = chance.random()
+        if what < 0.1:
+            run.breaks()
+        elif what < 0.25:
+            run.reconnects()
+        elif what < 0.3:
+            run.clock.advance(chance.random())
+            run.start()
+            await run.begin()
+        elif what < 0.35:
+            run.receive_quiet()
+        elif what < 0.6:
+            run.receive(trade=chance.random() < 0.5)
+        else:
+            await run.second(over_budget=False)
+    run.clock.advance(0.05)
+    await say_all(run)

@@ -72,6 +72,30 @@ async def test_rows_and_states_are_committed_together(rig: Rig) -> None:
     assert rig.states().keys() == MARKETS
 
 
+async def test_a_market_has_begun_once_a_commit_has_what_it_remembers(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise JournalFull("full")
+
+    lives = rig.feed.markets.values()
+    rig.second()
+    with monkeypatch.context() as without_room:
+        without_room.setattr(rig.journal, "commit", full)
+        await rig.committer.commit()
+    assert not any(live.begun.is_set() for live in lives)
+    assert rig.states() == {}
+    await rig.committer.commit()
+    assert all(live.begun.is_set() for live in lives)
+    assert rig.states().keys() == MARKETS
+
+
+async def test_without_a_journal_a_market_has_begun_at_once(rig: Rig) -> None:
+    rig.committer.journal = None
+    await rig.committer.commit()
+    assert all(live.begun.is_set() for live in rig.feed.markets.values())
+
+
 async def test_a_fault_of_what_looks_on_costs_no_row_and_is_said_once(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,12 +9,14 @@ import msgspec
 import pytest
 
 from collector.core.gaps import Gap, Unfilled
-from collector.core.inputs import Resume
+from collector.core.inputs import Resume, SessionStarted
+from collector.core.market import Market as Core
 from collector.core.sequencer import Position
 from collector.resume import resume_from_store, resumes_of, with_stored
 from storage_backends.contract.rows import arrow, row, rows, time_ns
 from storage_backends.errors import TransientBackendError
 from storage_backends.interface import Backend, Market
+from tests.core.script import tables
 from tests.stores import open_local
 
 MARKET = Market("binanceusdm", "BTCUSDT")
@@ -41,6 +43,33 @@ def test_ends_and_open_gaps(tmp_path: Path) -> None:
     assert resume.last_epoch == row("depth", 6)["epoch"]
     assert resume.open_gaps.keys() == {"depth"}
     assert resume.last_ns == time_ns(4)
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_streams_of_which_the_store_has_no_end_are_in_a_gap_too(tmp_path: Path, heard: bool) -> None:
+    """Klines share a table; what had never said anything has none. Those of an earlier session do not count."""
+    store = open_local(tmp_path)
+    said = [("session_started", ""), ("opened", "raw_trades"), ("session_started", ""), ("opened", "depth, kline_1m")]
+    events = [
+        row("events", number, kind=kind, detail=detail)
+        for number, (kind, detail) in enumerate([*said, ("opened", "liquidations")])
+    ]
+    made = {"diffs": rows("diffs", range(5)), "events": events}
+    if heard:
+        made["klines"] = rows("klines", range(3))
+    for name, some in made.items():
+        store.write(name, MARKET, arrow(name, some), writer="w", content_hash="ab12cd34")
+    resume = resume_from_store(store, MARKET)
+    assert resume is not None
+    assert resume.unheard == (("liquidations",) if heard else ("kline_1m", "liquidations"))
+    channels = ("depth", "kline_1m", "liquidations", "raw_trades")
+    started = SessionStarted(
+        exchange=MARKET.exchange, symbol=MARKET.symbol, futures=True, channels=channels, resume=resume
+    )
+    ledger = Core(time_ns(10), started).drain()
+    gaps = {gap["stream"]: gap for gap in tables(ledger)["gaps"]}
+    assert gaps.keys() == {"depth", "kline_1m", "liquidations"}
+    assert all(gap["reason"] == "restart" and gap["from_ns"] <= time_ns(4) for gap in gaps.values())
 
 
 def store_trades(store: Backend, ids: list[int], content: str) -> None:

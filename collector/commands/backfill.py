@@ -15,7 +15,7 @@ import msgspec
 
 from collector.clock import SystemClock
 from collector.commands.log_options import logs_to_stderr
-from collector.commands.options import config_option, open_store, store_errors, store_options
+from collector.commands.options import config_option, open_store, select_markets, store_errors, store_options
 from collector.config import FiniteRange, setting
 from collector.core.channels import INTERVALS_MS
 from collector.errors import EXIT_BAD_NEWS, ConfigurationError
@@ -123,6 +123,8 @@ def backfill(
     backend = open_store(replace(store, file_format=sink_format), must_exist=False)
     with store_errors(store), contextlib.closing(backend):
         backend.check()
+        if kind == "bars":  # made of what is stored, so no exchange says that it does not know the market
+            select_markets(backend, (exchange,), symbol)
         outcomes = asyncio.run(_with_bar(settings, backend, clock, quiet=as_json))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(outcomes), indent=2))

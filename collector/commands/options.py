@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
@@ -159,11 +159,17 @@ def check_named(ticks: Ticks | None, exchanges: tuple[str, ...], symbols: tuple[
     collected = {exchange_symbol(symbol): symbol for symbol in symbols}
     for name in named_in(ticks):
         if name not in collected:
-            near = difflib.get_close_matches(name, collected, n=1) or [one for one in collected if one.startswith(name)]
-            meant = f"; did you mean {collected[near[0]]}?" if near else ""
             raise ConfigurationError(
-                "--tick-sizes", name, f"is not collected: --symbol has {', '.join(symbols)}{meant}"
+                "--tick-sizes",
+                name,
+                f"is not collected: --symbol has {', '.join(symbols)}{meant_market(name, collected)}",
             )
+
+
+def meant_market(name: str, markets: Mapping[str, str]) -> str:
+    """A question whether one of `markets` is meant, by the exchange's symbol and as it is to be shown; or nothing."""
+    near = difflib.get_close_matches(name, markets, n=1) or [one for one in markets if one.startswith(name)]
+    return f"; did you mean {markets[near[0]]}?" if near else ""
 
 
 def _not_collected(channel: str) -> ConfigurationError:
@@ -219,6 +225,10 @@ def select_markets(backend: Backend, exchanges: tuple[str, ...], symbols: tuple[
         if not any(market.exchange == exchange for market in stored):
             have = ", ".join(sorted({market.exchange for market in stored}))
             raise ConfigurationError("--exchange", exchange, f"is not in this store, which holds {have}")
+    for symbol in wanted if exchanges else ():
+        if not any(market.symbol == symbol and market.exchange in exchanges for market in stored):
+            where = ", ".join(exchanges)
+            raise ConfigurationError("--symbol", symbol, f"is not stored of {where}; here are {listed(stored)}")
     return [
         market
         for market in stored

@@ -11,9 +11,17 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from collector.commands.log_options import logs_to_stderr
-from collector.commands.options import config_option, features_option, model_option, open_store, store_options
+from collector.commands.options import (
+    config_option,
+    features_option,
+    meant_market,
+    model_option,
+    open_store,
+    store_options,
+)
 from collector.commands.stream_options import derived_of, derived_options
 from collector.config import FiniteRange, setting
 from collector.core.inputs import SessionStarted
@@ -24,7 +32,9 @@ from collector.markets import exchange_symbol, is_futures
 from collector.model_file import ModelFile
 from collector.replay import Progress, Replay
 from collector.sources.capture import CaptureError
+from collector.sources.capture_markets import symbols_in
 from collector.store import StoreWriter
+from collector.ticks import Ticks, named_in
 from storage_backends.open import FILE_FORMATS
 from storage_backends.settings import StoreSettings
 
@@ -93,6 +103,7 @@ def replay(
     for file in files:
         if not file.is_file():
             raise ConfigurationError("FILE", file, "is not a file; give captures that `collector run --raw` wrote")
+    _check_markets(files, symbols, settings.ticks)
     without_pandas()
     backend = open_store(changed(store, file_format=sink_format), must_exist=False)
     counts: dict[str, dict[str, int]] = {}
@@ -116,9 +127,7 @@ def replay(
     except CaptureError as error:
         raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
     if not counts:
-        if not symbols:
-            raise ConfigurationError("FILE", ", ".join(map(str, files)), "holds no message of any market")
-        raise ConfigurationError("--symbol", ", ".join(symbols), "is not in these captures")
+        raise ConfigurationError("FILE", ", ".join(map(str, files)), "holds no message of any market")
     with_rows.flush()
     backend.close()
     _say_what_differs(replaying, model_file)
@@ -133,6 +142,33 @@ def replay(
     for name, tables in counts.items():
         click.echo(f"{name}: " + ", ".join(f"{rows:,} {table}" for table, rows in sorted(tables.items())))
     click.echo(f"{market_s:,.0f} s of market time in {used_s:.1f} s of CPU time, into {store.place[1]}")
+
+
+def _check_markets(files: tuple[Path, ...], symbols: tuple[str, ...], ticks: Ticks | None) -> None:
+    """Refuses markets that are named and not there, before anything is written.
+
+    A file of settings may serve several captures, so of --tick-sizes only the flag counts.
+
+    Raises:
+        ConfigurationError: see above, or a file is no capture.
+    """
+    by_flag = click.get_current_context().get_parameter_source("tick_sizes") == ParameterSource.COMMANDLINE
+    widths = named_in(ticks) if by_flag else []
+    wanted = dict.fromkeys(widths, "--tick-sizes") | dict.fromkeys(symbols, "--symbol")
+    if not wanted:
+        return
+    try:
+        there = symbols_in(files, wanted)
+    except CaptureError as error:
+        raise ConfigurationError("FILE", "cannot be replayed", str(error)) from error
+    known = {symbol: symbol for symbol in sorted(there)}
+    for name, flag in wanted.items():
+        if name not in there:
+            holds = f"which hold {', '.join(known)}" if known else "which name no market"
+            raise ConfigurationError(flag, name, f"is not in these captures, {holds}{meant_market(name, known)}")
+    for name in widths:
+        if symbols and name not in symbols:
+            raise ConfigurationError("--tick-sizes", name, f"is not replayed: --symbol has {', '.join(symbols)}")
 
 
 def _say_what_differs(replaying: Replay, model_file: ModelFile | None) -> None:

@@ -16,7 +16,8 @@ from collector.core.sequencer import Position
 class Resume(msgspec.Struct):
     """What a market remembers across sessions: how far each stream got, gaps that are open or may still be filled
     by REST, and the last epoch written. `events` are those of the time `last_ns`, after which the next one is numbered.
-    `unheard` are streams that were listened for and of which nothing had come by then.
+    `unheard` are streams that were listened for and of which nothing had come by then, and `silent_ns` says since when
+    those of them were subscribed to that had a connection: it may have been dead.
 
     `events_until_ns`, where it is not 0: rows were refused after `last_ns`, and of what came until then `events` alone
     is stored.
@@ -30,6 +31,7 @@ class Resume(msgspec.Struct):
     events: int = 0
     unheard: tuple[str, ...] = ()
     events_until_ns: int = 0
+    silent_ns: dict[str, int] = {}
 
 
 class SessionStarted(msgspec.Struct, tag_field="event", tag="session_started", kw_only=True):

@@ -71,6 +71,7 @@ class Market:
         self._records = Records(resume.last_ns, resume.events)
         self._ledger = GapLedger(resume.open_gaps, resume.unfilled)
         self._connections: dict[str, int | None] = {}
+        self._opened_ns: dict[str, int] = {}
         self._request: AnchorArrived | None = None
         self._build(resume)
         # Streams of which nothing can be said to be missing, since nothing ever came: they were not connected yet, or
@@ -94,7 +95,8 @@ class Market:
         for channel in session.channels:
             self._sequencers[channel].lost("restart", start_ns)
             if channel in self._unheard and channel in resume.unheard:  # its first messages of all may have come since
-                self._ledger.open(channel, "restart", None, resume.last_ns, start_ns)
+                since_ns = resume.silent_ns.get(channel, resume.last_ns)
+                self._ledger.open(channel, "restart", None, since_ns, start_ns)
 
     def _build(self, resume: Resume) -> None:
         """Makes what reads the streams: sequencers, book and tapes."""
@@ -270,6 +272,11 @@ class Market:
             self._now_ns,
             self.unfilled(),
             self._records.events_at(self._now_ns),
+            silent_ns={
+                channel: opened_ns
+                for channel, opened_ns in self._opened_ns.items()
+                if self._connections[channel] is not None and not self._sequencers[channel].position.recv_ns
+            },
         )
 
     def _settle(self) -> None:
@@ -300,10 +307,10 @@ class Market:
     def _opened(self, recv_ns: int, connection: int, channels: list[str]) -> None:
         self._records.event(recv_ns, "opened", connection=connection, detail=", ".join(channels))
         for channel in channels:
-            self._connections[channel] = connection
+            self._connections[channel], self._opened_ns[channel] = connection, recv_ns
             if channel not in self._sequencers:  # in a capture of others, which announces nothing
                 self._open_tape(channel)
-            if channel in self._unheard and not self._sequencers[channel].position.recv_ns:
+            if not self._sequencers[channel].position.recv_ns:
                 self._ledger.close(channel, None, recv_ns)  # nothing was there before that could tell where it goes on
         self._new |= self._unheard.intersection(channels)
         self._unheard.difference_update(channels)
@@ -315,9 +322,11 @@ class Market:
         for channel in channels:
             if self._connections.get(channel) == connection:
                 self._connections[channel] = None
-                self._sequencers[channel].lost("delisted" if reason == "delisted" else "disconnect", recv_ns)
-                if channel not in self._ledger.open_gaps:
-                    self._unheard.add(channel)
+                why = "delisted" if reason == "delisted" else "disconnect"
+                sequencer = self._sequencers[channel]
+                sequencer.lost(why, recv_ns)
+                if not sequencer.position.recv_ns:  # its first messages of all may have been on their way
+                    self._ledger.open(channel, why, None, self._opened_ns[channel], recv_ns)
 
     def _advance(self, now_ns: int) -> None:
         """Ends the epochs that are over before an input at `now_ns`."""

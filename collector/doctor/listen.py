@@ -96,6 +96,9 @@ class Listener:
     def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
         """Nothing to keep."""
 
+    async def begun(self, symbol: str) -> None:
+        """At once: nothing is kept that could be lost."""
+
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:
         """Measured by a check of its own."""
 

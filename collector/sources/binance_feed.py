@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -315,8 +316,13 @@ class BinanceFeed:
             self._clock.now_ns(), market, [stream for subscription in new for stream in subscription.streams]
         )
         self._subscriptions += new
+
+        async def listen(subscription: Subscription) -> None:
+            await self._sink.begun(market.symbol)
+            await subscription.run()
+
         for subscription in new:
-            tasks.create_task(self._guard(subscription.channel, subscription.run))
+            tasks.create_task(self._guard(subscription.channel, partial(listen, subscription)))
 
     async def _check_connections(self) -> None:
         now_ns = self._clock.now_ns()

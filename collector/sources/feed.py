@@ -19,7 +19,7 @@ class Stream(NamedTuple):
 
 
 class FeedSink(Protocol):
-    """Takes what a feed receives. Every call is synchronous, on the event loop's thread, and never raises.
+    """Takes what a feed receives. Every call but `begun` is synchronous, on the event loop's thread, and never raises.
 
     Connections are numbered from 1, and no number is used twice. Everything about one comes in the order `opened`, any
     number of `frame`, `closed`; one that is never acknowledged is an `event` only.
@@ -88,7 +88,14 @@ class FeedSink(Protocol):
         ...
 
     def listed(self, now_ns: int, market: MarketInfo, streams: Sequence[Stream]) -> None:
-        """A market joins that a wildcard means by now; `opened` of its streams follows. Called once for each."""
+        """A market joins that a wildcard means by now; `opened` of its streams follows. Called once for each.
+
+        Subscribe to them after `begun`.
+        """
+        ...
+
+    async def begun(self, symbol: str) -> None:
+        """Returns when a market that joined may be listened to: from then on, what a kill loses of it is a gap."""
         ...
 
     def clock_measured(self, now_ns: int, offset_ns: int, round_trip_ns: int, samples: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,6 +174,42 @@ def test_valid_needs_a_connection_no_gap_and_a_fresh_book() -> None:
     driven.diff()
     driven.next_second()
     assert driven.rows("depth")[-1]["valid"], "nothing was missed"
+
+
+def _times(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in ("stream", "reason", "from_id", "to_id", "from_ns", "to_ns")) for row in rows]
+
+
+def test_a_connection_lost_before_it_said_anything_is_a_gap_from_its_opening_to_the_next() -> None:
+    names = ["depth", "trades", "liquidations"]
+    started = msgspec.structs.replace(session(futures=True), channels=tuple(names))
+    market = Market(START_NS, started)
+    market.apply(START_NS + 1, Opened(1, names))
+    market.apply(START_NS + 2, Closed(1, names, "disconnect"))
+    rows = tables(market.drain())["gaps"]
+    assert _times(rows) == [(name, "disconnect", None, None, START_NS + 1, None) for name in sorted(names)]
+    again = Market(START_NS + 3, msgspec.structs.replace(started, resume=market.resume()))
+    for one in (market, again):
+        one.apply(START_NS + 4, Opened(2, names))
+        rows = tables(one.drain())["gaps"]
+        assert _times(rows) == [(name, "disconnect", None, None, START_NS + 1, START_NS + 4) for name in sorted(names)]
+        assert one.open_gaps == frozenset()
+        one.apply(START_NS + 5, Closed(2, ["liquidations"], "disconnect"))
+        one.apply(START_NS + 6, Opened(3, ["liquidations"]))
+        rows = [row for row in tables(one.drain())["gaps"] if row["to_ns"] is not None]
+        assert _times(rows) == [("liquidations", "disconnect", None, None, START_NS + 4, START_NS + 6)]
+
+
+def test_a_silent_stream_that_another_connection_carries_on_is_in_no_gap() -> None:
+    market = Market(START_NS, msgspec.structs.replace(session(futures=True), channels=("liquidations",)))
+    market.apply(START_NS + 1, Opened(1, ["liquidations"]))
+    market.apply(START_NS + 2, Opened(2, ["liquidations"]))
+    market.apply(START_NS + 3, Closed(1, ["liquidations"], "rotated"))
+    assert "gaps" not in tables(market.drain())
+    market.apply(START_NS + 4, Closed(2, ["liquidations"], "delisted"))
+    assert _times(tables(market.drain())["gaps"]) == [
+        ("liquidations", "delisted", None, None, START_NS + 2, None),
+    ]
 
 
 def test_refused_rows_are_a_gap_and_what_is_stored_gets_a_new_start() -> None:

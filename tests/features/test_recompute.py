@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from collector.core.batch import Batch
 from collector.core.features.catalog import choose_features
-from collector.core.inputs import AvwapAnchor, History, Kline
+from collector.core.inputs import AvwapAnchor, Closed, History, Kline
 from collector.features.recompute import recompute
 from storage_backends.interface import Market
 from tests.core.exchange import SECOND, START_NS
-from tests.core.script import ODD, Input
+from tests.core.script import ODD, Input, tables
 from tests.features.sample import MARKET, collect, script, stored
 from tests.stores import rows
 
@@ -48,6 +48,17 @@ def again(folder: Path, live: list[Batch], names: str = "all", start_ns: int = S
 def test_recomputed_is_live(seed: int, cut: int | None, tmp_path: Path) -> None:
     """Through drops, repetitions, disconnects, bad numbers, stalls and a restart."""
     live = collect(script(seed, futures=seed % 2 == 0, faults=FAULTS), "all", futures=seed % 2 == 0, cut=cut)
+    assert again(tmp_path, live) == by_epoch(live)
+
+
+@pytest.mark.parametrize("away_ns", [0, 3 * SECOND])
+def test_recomputed_is_live_where_a_connection_was_lost_before_its_first_message(away_ns: int, tmp_path: Path) -> None:
+    first, *others = script(2, futures=True)
+    names = ["depth", "trades"]
+    lost = [Input(first.recv_ns + 5, Closed(1, names, "disconnect")), Input(first.recv_ns + 5 + away_ns, first.what)]
+    inputs = [first, *lost, *(Input(one.recv_ns + 5 + away_ns, one.what) for one in others)]
+    live = collect(inputs, "all", futures=True)
+    assert [row["reason"] for row in tables(live)["gaps"]] == ["disconnect"] * 4
     assert again(tmp_path, live) == by_epoch(live)
 
 

@@ -52,6 +52,11 @@ class RecordingSink:
         self.stamps: list[int] = []
         self.raises = False
         self.in_step = True
+        self.may_listen = asyncio.Event()
+        self.may_listen.set()
+
+    async def begun(self, symbol: str) -> None:
+        await self.may_listen.wait()
 
     def handed_over(self, connection: int) -> bool:
         return self.in_step

@@ -37,6 +37,21 @@ async def test_markets_join_and_end(harness, simulator, venue):
     assert len(sink.named("listed")) == 1
 
 
+async def test_a_market_that_joins_is_listened_to_once_it_has_begun(harness, simulator):
+    sink = harness.sink
+    simulator.apply(parse_fault("unlist:symbol=ETHUSDT"))
+    await harness.run("binanceusdm", ("[BE]T[CH]USDT",), ("aggTrade",), url_root=simulator.url, listing_interval_s=0.05)
+    sink.may_listen.clear()
+    simulator.apply(parse_fault("list:symbol=ETHUSDT"))
+    await harness.until(lambda: sink.named("listed"))
+    asked = simulator.hub.counters["rest binanceusdm exchangeInfo"]
+    await harness.until(lambda: simulator.hub.counters["rest binanceusdm exchangeInfo"] >= asked + 4)
+    assert len(sink.named("opened")) == 1
+    assert len(simulator.hub.connections) == 1
+    sink.may_listen.set()
+    await harness.until(lambda: len(sink.named("opened")) == 2)
+
+
 async def test_an_exchange_that_lists_nothing_ends_nothing(harness, simulator):
     sink = harness.sink
     await harness.run("binanceusdm", ("BTCUSD?",), ("aggTrade",), url_root=simulator.url, listing_interval_s=0.1)

@@ -42,14 +42,11 @@ def test_an_epoch_is_valid_while_its_book_is_fresh_and_connected() -> None:
     assert depth[0]["ask_buckets"][9] is None  # and up to 100.5 only
     assert [row["last_update_id"] for row in depth] == [9] * 8 + [None] * 3
     assert depth[8]["best_bid"] is None
-    (gap,) = newest_gaps(rows["gaps"])
-    assert (gap["stream"], gap["from_id"], gap["to_id"], gap["from_ns"], gap["to_ns"]) == (
-        "depth",
-        None,
-        None,
-        START + 5,
-        START + 10 * SECOND + 2,
-    )
+    gaps = {gap["stream"]: gap for gap in newest_gaps(rows["gaps"])}
+    assert {name: (gap["from_id"], gap["to_id"], gap["from_ns"], gap["to_ns"]) for name, gap in gaps.items()} == {
+        "depth": (None, None, START + 5, START + 10 * SECOND + 2),
+        "raw_trades": (None, None, START, START + 10 * SECOND + 1),  # it had said nothing
+    }
     assert "unified" in [row["kind"] for row in rows["events"]]
     assert not {"diffs", "snapshots"} & rows.keys()
 
