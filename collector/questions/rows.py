@@ -89,7 +89,7 @@ def rows_between(
             raise GivenUp
         rows = pa.Table.from_batches([batch])
         if after is not None:
-            rows = _behind(definition, rows, after)
+            rows = behind(definition, rows, after)
         parts.append(rows.slice(0, limit + 1 - count))
         count += parts[-1].num_rows
         if count > limit:
@@ -135,12 +135,21 @@ def latest_rows(
 
 
 def with_fresh(table: str, stored: pa.Table, fresh: pa.Table, limit: int) -> pa.Table:
-    """The last `limit` of stored rows and of `fresh` ones, which may be too young to be stored; in key order."""
+    """The last `limit` of stored rows and of `fresh` ones, which may be too young to be stored; in key order.
+
+    Where `fresh` begins above what is stored, rows may be missing between them that no gap tells of: then `fresh` is
+    the answer, though there are fewer of them.
+    """
     definition = known(table)
+    if not fresh.num_rows:
+        return stored.slice(max(0, stored.num_rows - limit))
     if fresh.num_rows >= limit or not stored.num_rows:
         return fresh.slice(max(0, fresh.num_rows - limit))
-    (last,) = stored.slice(stored.num_rows - 1).select(list(definition.key)).to_pylist()
-    both = pa.concat_tables([stored, _behind(definition, fresh, tuple(last.values()))])
+    last = last_key(definition, stored)
+    young = behind(definition, fresh, last)
+    if young.num_rows == fresh.num_rows:
+        return fresh
+    both = pa.concat_tables([stored, young])
     return both.slice(max(0, both.num_rows - limit))
 
 
@@ -156,7 +165,13 @@ def _joined(definition: Table, parts: list[pa.Table]) -> pa.Table:
     return pa.concat_tables([bare(definition.schema).empty_table(), *parts])
 
 
-def _behind(definition: Table, rows: pa.Table, after: tuple[Any, ...]) -> pa.Table:
+def last_key(definition: Table, rows: pa.Table) -> tuple[Any, ...]:
+    """The key of the last row."""
+    (last,) = rows.slice(rows.num_rows - 1).select(list(definition.key)).to_pylist()
+    return tuple(last[name] for name in definition.key)
+
+
+def behind(definition: Table, rows: pa.Table, after: tuple[Any, ...]) -> pa.Table:
     """The rows whose key is above `after`."""
     above = pa.scalar(False)
     for name, value in reversed(list(zip(definition.key, after, strict=True))):

@@ -16,7 +16,6 @@ from collector.serve.page import add_page
 from collector.serve.settings import ServeSettings
 from collector.serve.stored_routes import Store, add_stored
 from collector.serve.work import Workers
-from storage_backends.hot import HotStore
 from storage_backends.interface import Backend
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -41,5 +40,5 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
     add_page(app)
     add_live(app, Live(data_dir, clock))
     add_control(app, data_dir)
-    add_stored(app, Store(backend, HotStore(data_dir), Workers(settings.max_queries, settings.query_timeout_s)))
+    add_stored(app, Store(backend, data_dir, Workers(settings.max_queries, settings.query_timeout_s)))
     return app
