@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
@@ -47,18 +48,25 @@ def find_market(backend: Backend, symbol: str, exchange: str | None = None, fres
     Raises:
         Asked: none, or several.
     """
-    try:
-        wanted = {symbol, exchange_symbol(symbol)}
-    except Exception:  # noqa: BLE001  not of a form we know: other exchanges have ids of their own
-        wanted = {symbol}
     known_ones = sorted({*backend.markets(), *fresh})
-    found = [one for one in known_ones if one.symbol in wanted and exchange in (None, one.exchange)]
+    found = chosen(known_ones, symbol, exchange)
     if not found:
         have = f"there are {listed(known_ones)}" if known_ones else f"nothing is yet: {WHEN_STORED}"
-        raise Asked(f"{symbol}: no such market is stored; {have}")
+        of = "" if exchange is None else f" of exchange={exchange}"
+        raise Asked(f"{symbol}{of}: no such market is stored; {have}")
     if len(found) > 1:
         raise Asked(f"stored of several exchanges: add exchange={' or '.join(one.exchange for one in found)}")
     return found[0]
+
+
+def chosen(markets: Iterable[Market], symbol: str | None, exchange: str | None) -> list[Market]:
+    """Those of `markets` that are meant; None means any."""
+    wanted = {symbol}
+    if symbol is not None:
+        # What is not of a form we know stays as it is: other exchanges have ids of their own.
+        with contextlib.suppress(Exception):
+            wanted.add(exchange_symbol(symbol))
+    return [one for one in markets if (symbol is None or one.symbol in wanted) and exchange in (None, one.exchange)]
 
 
 def rows_between(

@@ -34,6 +34,8 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
         description="Order-book market data that can be trusted. Times in rows are in the unit that their column says.",
         default_response_class=Json,
         responses=_REFUSALS,
+        docs_url=None,  # FastAPI's pages come from another host
+        redoc_url=None,
     )
     app.add_middleware(Guard, settings=settings)
     data_dir = settings.store.data_dir

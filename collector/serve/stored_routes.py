@@ -14,7 +14,16 @@ from collector.questions.bars import ohlcv
 from collector.questions.book import ladder
 from collector.questions.gaps import gaps
 from collector.questions.orderbook import orderbook
-from collector.questions.rows import Page, Stopped, find_market, latest_rows, newest_of_each, rows_between, with_fresh
+from collector.questions.rows import (
+    Page,
+    Stopped,
+    chosen,
+    find_market,
+    latest_rows,
+    newest_of_each,
+    rows_between,
+    with_fresh,
+)
 from collector.questions.stats import stats
 from collector.questions.undelivered import WithUndelivered
 from collector.serve import examples
@@ -192,13 +201,15 @@ def _add_newest(app: FastAPI, store: Store) -> None:
 
     @app.get(
         "/latest/{what}",
-        summary="The newest row of each market: features or bars",
+        summary="The newest row of each market, or of one: features or bars",
         responses=examples.json(examples.LATEST),
     )
-    async def latest(request: Request, what: Literal["features", "bars"]) -> list[dict[str, Any]]:
+    async def latest(
+        request: Request, what: Literal["features", "bars"], symbol: OfSymbol = None, exchange: Exchange = None
+    ) -> list[dict[str, Any]]:
         def question(_: Stopped) -> list[dict[str, Any]]:
             newest = []
-            for market in store.hot.markets(what):
+            for market in chosen(store.hot.markets(what), symbol, exchange):
                 rows = store.hot.read_hot(what, market)
                 newest += [{**market._asdict(), **plain(row)} for row in newest_of_each(what, rows).to_pylist()]
             return newest

@@ -89,9 +89,9 @@ def test_a_scan_is_the_union_in_order(
         with pytest.MonkeyPatch.context() as patch:
             if small:
                 patch.setattr(undelivered, "_PIECE_BYTES", 1)
-            times = [None if at is None else START_NS + at for at in span]
-            found = read(halves.whole, TABLE, BTC, *times)
-            counted = sum(len(batch) for batch in halves.whole.scan(TABLE, BTC, *times, ()))
+            start_ns, end_ns = (None if at is None else START_NS + at for at in span)
+            found = read(halves.whole, TABLE, BTC, start_ns, end_ns)
+            counted = sum(len(batch) for batch in halves.whole.scan(TABLE, BTC, start_ns, end_ns, ()))
         wanted = {10 * at + more for at in (*stored, *waits) for more in range(10)}
         chosen = sorted(one for one in wanted if (start or 0) <= one < (1000 if end is None else end))
         assert ids(found) == chosen
