@@ -103,7 +103,7 @@ class LocalClient(Client):
 
         with store_errors():
             market = find_market(self._backend, symbol, wanted.exchange)
-            return orderbook(self._backend, market, tick_size, wanted.limit, _never)
+            return orderbook(self._backend, market, tick_size, wanted.limit, _never, wanted.end_ns)
 
     def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table:
         from collector.questions.bars import ohlcv
