@@ -24,7 +24,7 @@ class HotClient(LocalClient):
 
     def __init__(self, data_path: str | Path) -> None:
         folder = Path(data_path).expanduser()
-        super().__init__(open_backend("local", folder))
+        super().__init__(open_backend("local", folder), folder)
         self._hot = HotStore(folder)
         self._markets: dict[tuple[str, str | None], Market] = {}
 

@@ -34,8 +34,12 @@ def store_errors() -> Iterator[None]:
 class LocalClient(Client):
     """See `Client`. Reads the store itself; a collector may write to it meanwhile."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, backend: Backend, data_dir: Path | None = None) -> None:
+        """Of `backend`, and of what the journal in `data_dir` still holds for it."""
+        from collector.questions.undelivered import WithUndelivered
+
+        self._stored = backend
+        self._backend = backend if data_dir is None else WithUndelivered(backend, data_dir)
 
     @classmethod
     def of_folder(cls, data_path: str | Path) -> LocalClient:
@@ -49,13 +53,13 @@ class LocalClient(Client):
         folder = Path(data_path).expanduser()
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder: name the data folder of a collector (--data-dir)")
-        return cls(open_backend("local", folder))
+        return cls(open_backend("local", folder), folder)
 
     def get_stats(self, symbol: str | None = None, *, exchange: str | None = None) -> list[dict[str, Any]]:
         from collector.questions.stats import stats
 
         with store_errors():
-            return stats(self._backend, self._markets_of(symbol, exchange))
+            return stats(self._stored, self._markets_of(symbol, exchange))
 
     def get_book(self, symbol: str, at: Instant, *, depth: int = 100, exchange: str | None = None) -> dict[str, Any]:
         from collector.audit.instant import book_at
@@ -99,7 +103,7 @@ class LocalClient(Client):
 
         with store_errors():
             market = find_market(self._backend, symbol, wanted.exchange)
-            return orderbook(self._backend, market, tick_size, wanted.limit, _never)
+            return orderbook(self._backend, market, tick_size, wanted.limit, _never, wanted.end_ns)
 
     def _ohlcv(self, symbol: str, timeframe: str, wanted: Wanted) -> pa.Table:
         from collector.questions.bars import ohlcv

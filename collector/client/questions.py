@@ -44,9 +44,14 @@ class Wanted(NamedTuple):
         """As callers give them.
 
         Raises:
-            ValueError: see `instant_ns`.
+            ValueError: see `instant_ns`; an end that is not after the start; a limit below 1.
         """
-        return cls(exchange, limit, instant_ns(start), instant_ns(end))
+        start_ns, end_ns = instant_ns(start), instant_ns(end)
+        if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+            raise ValueError(f"end_time {end} is not after start_time {start}")
+        if limit < 1:
+            raise ValueError(f"limit {limit}: must be 1 or more")
+        return cls(exchange, limit, start_ns, end_ns)
 
 
 class Client(abc.ABC):
@@ -126,11 +131,15 @@ class Client(abc.ABC):
         *,
         tick_size: float | None = None,
         limit: int = 1,
+        end_time: Instant | None = None,
         exchange: str | None = None,
         output: Output = "pandas",
     ) -> Any:
-        """The last `limit` epochs of the book in price levels of `tick_size`; None is the finest that is stored."""
-        return frame(self._orderbook(symbol, tick_size, Wanted(exchange, limit)), output)
+        """The last `limit` epochs (before `end_time`) of the book in price levels of `tick_size`.
+
+        None is the finest that is stored.
+        """
+        return frame(self._orderbook(symbol, tick_size, Wanted.of(exchange, limit, None, end_time)), output)
 
     def get_ohlcv(
         self,

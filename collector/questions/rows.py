@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any, Final, NamedTuple
@@ -47,18 +48,25 @@ def find_market(backend: Backend, symbol: str, exchange: str | None = None, fres
     Raises:
         Asked: none, or several.
     """
-    try:
-        wanted = {symbol, exchange_symbol(symbol)}
-    except Exception:  # noqa: BLE001  not of a form we know: other exchanges have ids of their own
-        wanted = {symbol}
     known_ones = sorted({*backend.markets(), *fresh})
-    found = [one for one in known_ones if one.symbol in wanted and exchange in (None, one.exchange)]
+    found = chosen(known_ones, symbol, exchange)
     if not found:
         have = f"there are {listed(known_ones)}" if known_ones else f"nothing is yet: {WHEN_STORED}"
-        raise Asked(f"{symbol}: no such market is stored; {have}")
+        of = "" if exchange is None else f" of exchange={exchange}"
+        raise Asked(f"{symbol}{of}: no such market is stored; {have}")
     if len(found) > 1:
         raise Asked(f"stored of several exchanges: add exchange={' or '.join(one.exchange for one in found)}")
     return found[0]
+
+
+def chosen(markets: Iterable[Market], symbol: str | None, exchange: str | None) -> list[Market]:
+    """Those of `markets` that are meant; None means any."""
+    wanted = {symbol}
+    if symbol is not None:
+        # What is not of a form we know stays as it is: other exchanges have ids of their own.
+        with contextlib.suppress(Exception):
+            wanted.add(exchange_symbol(symbol))
+    return [one for one in markets if (symbol is None or one.symbol in wanted) and exchange in (None, one.exchange)]
 
 
 def rows_between(
@@ -89,7 +97,7 @@ def rows_between(
             raise GivenUp
         rows = pa.Table.from_batches([batch])
         if after is not None:
-            rows = _behind(definition, rows, after)
+            rows = behind(definition, rows, after)
         parts.append(rows.slice(0, limit + 1 - count))
         count += parts[-1].num_rows
         if count > limit:
@@ -135,12 +143,21 @@ def latest_rows(
 
 
 def with_fresh(table: str, stored: pa.Table, fresh: pa.Table, limit: int) -> pa.Table:
-    """The last `limit` of stored rows and of `fresh` ones, which may be too young to be stored; in key order."""
+    """The last `limit` of stored rows and of `fresh` ones, which may be too young to be stored; in key order.
+
+    Where `fresh` begins above what is stored, rows may be missing between them that no gap tells of: then `fresh` is
+    the answer, though there are fewer of them.
+    """
     definition = known(table)
+    if not fresh.num_rows:
+        return stored.slice(max(0, stored.num_rows - limit))
     if fresh.num_rows >= limit or not stored.num_rows:
         return fresh.slice(max(0, fresh.num_rows - limit))
-    (last,) = stored.slice(stored.num_rows - 1).select(list(definition.key)).to_pylist()
-    both = pa.concat_tables([stored, _behind(definition, fresh, tuple(last.values()))])
+    last = last_key(definition, stored)
+    young = behind(definition, fresh, last)
+    if young.num_rows == fresh.num_rows:
+        return fresh
+    both = pa.concat_tables([stored, young])
     return both.slice(max(0, both.num_rows - limit))
 
 
@@ -156,7 +173,13 @@ def _joined(definition: Table, parts: list[pa.Table]) -> pa.Table:
     return pa.concat_tables([bare(definition.schema).empty_table(), *parts])
 
 
-def _behind(definition: Table, rows: pa.Table, after: tuple[Any, ...]) -> pa.Table:
+def last_key(definition: Table, rows: pa.Table) -> tuple[Any, ...]:
+    """The key of the last row."""
+    (last,) = rows.slice(rows.num_rows - 1).select(list(definition.key)).to_pylist()
+    return tuple(last[name] for name in definition.key)
+
+
+def behind(definition: Table, rows: pa.Table, after: tuple[Any, ...]) -> pa.Table:
     """The rows whose key is above `after`."""
     above = pa.scalar(False)
     for name, value in reversed(list(zip(definition.key, after, strict=True))):

@@ -24,7 +24,7 @@ class Json(Response):
 
 def rows_answer(request: Request, rows: pa.Table, head: dict[str, Any]) -> Response:
     """`rows` under `data` behind the entries of `head`; as Arrow, `head` is the schema's metadata."""
-    if ARROW in request.headers.get("accept", ""):
+    if ARROW in request.headers.get("accept", "").lower():
         sink = io.BytesIO()
         said = {name: msgspec.json.encode(value) for name, value in head.items()}
         with pa.ipc.new_stream(sink, rows.schema.with_metadata(said)) as stream:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 
 from collector import __version__
 from collector.clock import Clock
@@ -16,7 +17,6 @@ from collector.serve.page import add_page
 from collector.serve.settings import ServeSettings
 from collector.serve.stored_routes import Store, add_stored
 from collector.serve.work import Workers
-from storage_backends.hot import HotStore
 from storage_backends.interface import Backend
 
 _REFUSALS: dict[int | str, dict[str, Any]] = {
@@ -35,11 +35,28 @@ def create_app(settings: ServeSettings, backend: Backend, clock: Clock) -> FastA
         description="Order-book market data that can be trusted. Times in rows are in the unit that their column says.",
         default_response_class=Json,
         responses=_REFUSALS,
+        docs_url=None,  # FastAPI's pages come from another host
+        redoc_url=None,
     )
     app.add_middleware(Guard, settings=settings)
     data_dir = settings.store.data_dir
+    app.add_exception_handler(RequestValidationError, _refused)  # type: ignore[arg-type]  # it is of this class
     add_page(app)
     add_live(app, Live(data_dir, clock))
     add_control(app, data_dir)
-    add_stored(app, Store(backend, HotStore(data_dir), Workers(settings.max_queries, settings.query_timeout_s)))
+    add_stored(app, Store(backend, data_dir, Workers(settings.max_queries, settings.query_timeout_s)))
     return app
+
+
+async def _refused(_: Request, error: RequestValidationError) -> Response:
+    """Names what was asked wrongly, its value, and what it may be, in one text as every refusal has it."""
+    found = []
+    for one in error.errors():
+        name = ".".join(str(part) for part in one["loc"][1:])
+        if one["type"] == "missing":
+            found.append(f"{name} is missing")
+        elif one["type"] == "extra_forbidden":
+            found.append(f"{name} is no parameter of this question; /docs lists them")
+        else:
+            found.append(f"{name}={str(one['input'])[:64]}: {one['msg'][:1].lower()}{one['msg'][1:]}")
+    return Json({"detail": "; ".join(found)}, 422)

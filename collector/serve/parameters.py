@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import HTTPException, Path, Query
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from collector.questions.rows import table_of
 from collector.serve.settings import MAX_ROWS
@@ -24,6 +24,8 @@ Time = Annotated[str | None, Field(max_length=40, examples=_TIMES, description=_
 
 class Span(BaseModel):
     """From when to when."""
+
+    model_config = ConfigDict(extra="forbid")  # a name that is misspelled would change what is answered
 
     start_time: Time = None
     end_time: Time = None
@@ -65,6 +67,8 @@ class Bars(Span):
 
 class Levels(BaseModel):
     """Which books in price levels."""
+
+    model_config = ConfigDict(extra="forbid")
 
     tick_size: float | None = Field(None, gt=0, examples=[10], description="of those collected; default: the finest")
     exchange: Exchange = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pyarrow as pa
@@ -13,8 +14,18 @@ from collector.questions.bars import ohlcv
 from collector.questions.book import ladder
 from collector.questions.gaps import gaps
 from collector.questions.orderbook import orderbook
-from collector.questions.rows import Page, Stopped, find_market, latest_rows, newest_of_each, rows_between, with_fresh
+from collector.questions.rows import (
+    Page,
+    Stopped,
+    chosen,
+    find_market,
+    latest_rows,
+    newest_of_each,
+    rows_between,
+    with_fresh,
+)
 from collector.questions.stats import stats
+from collector.questions.undelivered import WithUndelivered
 from collector.serve import examples
 from collector.serve.answers import plain, rows_answer
 from collector.serve.parameters import (
@@ -37,11 +48,12 @@ from storage_backends.interface import Backend, Market
 
 
 class Store:
-    """The rows behind the questions: of the backend, of the hot files, or of both."""
+    """The rows behind the questions: of the backend, of the journal that it is filled from, and of the hot files."""
 
-    def __init__(self, backend: Backend, hot: HotStore, workers: Workers) -> None:
-        self.backend = backend
-        self.hot = hot
+    def __init__(self, stored: Backend, data_dir: Path, workers: Workers) -> None:
+        self.stored = stored
+        self.backend = WithUndelivered(stored, data_dir)
+        self.hot = HotStore(data_dir)
         self.ask = workers.ask
 
     def markets(self, symbol: str | None, exchange: str | None) -> list[Market]:
@@ -189,13 +201,15 @@ def _add_newest(app: FastAPI, store: Store) -> None:
 
     @app.get(
         "/latest/{what}",
-        summary="The newest row of each market: features or bars",
+        summary="The newest row of each market, or of one: features or bars",
         responses=examples.json(examples.LATEST),
     )
-    async def latest(request: Request, what: Literal["features", "bars"]) -> list[dict[str, Any]]:
+    async def latest(
+        request: Request, what: Literal["features", "bars"], symbol: OfSymbol = None, exchange: Exchange = None
+    ) -> list[dict[str, Any]]:
         def question(_: Stopped) -> list[dict[str, Any]]:
             newest = []
-            for market in store.hot.markets(what):
+            for market in chosen(store.hot.markets(what), symbol, exchange):
                 rows = store.hot.read_hot(what, market)
                 newest += [{**market._asdict(), **plain(row)} for row in newest_of_each(what, rows).to_pylist()]
             return newest
@@ -215,7 +229,7 @@ def _add_lists(app: FastAPI, store: Store) -> None:
         responses=examples.json(examples.STATS),
     )
     async def counted(request: Request, symbol: OfSymbol = None, exchange: Exchange = None) -> list[dict[str, Any]]:
-        return await store.ask(request, lambda _: stats(store.backend, store.markets(symbol, exchange)))
+        return await store.ask(request, lambda _: stats(store.stored, store.markets(symbol, exchange)))
 
     @app.get(
         "/gaps",

@@ -76,6 +76,7 @@ class CollectorView(App[None]):
         if not self.paused:
             self._seen = _after(self._seen, await self._source.look())
             self._show_markets()
+            self.call_after_refresh(self._show)  # once the list knows how wide it is
         self._show()
 
     def action_pause(self) -> None:
@@ -97,6 +98,12 @@ class CollectorView(App[None]):
             self._chosen = (exchange, symbol)
             self._show()
 
+    def _list_width(self) -> int:
+        """What the list needs, within half of the screen: a grade that is cut off could not be read."""
+        table = self.query_one("#markets", DataTable)
+        needed = sum(column.get_render_width(table) for column in table.ordered_columns) + 2
+        return max(24, min(needed, self.size.width // 2))
+
     def _show_markets(self) -> None:
         table: DataTable[Text] = self.query_one("#markets", DataTable)
         markets = self._seen.state.markets if self._seen.state is not None else []
@@ -105,6 +112,9 @@ class CollectorView(App[None]):
             table.clear()
             for key, market in zip(keys, markets, strict=True):
                 table.add_row(*lines.market_cells(market), key=key)
+            chosen = " ".join(self._chosen or ())
+            if chosen in keys:  # or a market that joins would take the choice away
+                table.move_cursor(row=keys.index(chosen))
             return
         columns = [column.key for column in table.ordered_columns]
         for key, market in zip(keys, markets, strict=True):
@@ -115,6 +125,7 @@ class CollectorView(App[None]):
         seen = self._seen
         head = lines.headline(seen.state, seen.error, self._clock.now_ns() / 1e9, paused=self.paused)
         self.query_one("#head", Static).update(head)
+        self.query_one("#markets").styles.width = self._list_width()
         mend = self.query_one("#mend", Static)
         mend.display = seen.error is not None
         mend.update(lines.trouble(seen.state, seen.mend, self._clock.now_ns() / 1e9))
@@ -124,8 +135,8 @@ class CollectorView(App[None]):
             for name in ("title", "depth", "quality", "features", "bar"):
                 self.query_one(f"#{name}", Static).update("")
             return
-        # Of 80 columns: 32 for the list, 2 for the padding, 1 for a scroll bar.
-        width = max(30, self.size.width - 35)
+        # Beside the list: 2 for the padding, 1 for a scroll bar.
+        width = max(30, self.size.width - self._list_width() - 3)
         parts: dict[str, Text] = {
             "title": lines.title(market),
             "depth": lines.depth_bars(market, _DEPTH_ROWS, width),
@@ -134,7 +145,7 @@ class CollectorView(App[None]):
         place = (market.exchange, market.symbol)
         features = seen.features.get(place)
         names = lines.feature_names(features)
-        parts["features"] = _section("features", lines.values(features, names, 2, width))
+        parts["features"] = _section("features", lines.values(features, names, max(2, width // 36), width))
         bar = seen.bars.get(place)
         parts["bar"] = _section(f"bar {bar['interval']}" if bar else "bar", lines.values(bar, _BAR, 3, width))
         for name, text in parts.items():

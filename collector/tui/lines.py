@@ -71,10 +71,11 @@ def title(market: MarketState) -> Text:
     if bid is None or ask is None:
         text.append("no book", "yellow")
         return text
-    text.append(f"{decimal(bid)} / {decimal(ask)} {(ask - bid) / ((ask + bid) / 2) * 1e4:.2f} bps")
+    text.append(f"{decimal(bid)} / {decimal(ask)} {(ask - bid) / ((ask + bid) / 2) * 1e4:.3g} bps")
     if not market.valid:
         text.append(" NOT VALID", "bold red")
-    return text
+    moment = "" if market.epoch is None else f", {show_ns(market.epoch * 1_000_000_000)[11:19]} UTC"
+    return text.append(f"\n{market.exchange}{moment}", "dim")
 
 
 def quality(market: MarketState) -> Text:
@@ -99,6 +100,8 @@ def depth_bars(market: MarketState, rows: int, width: int) -> Text:
     asks, bids = _groups(market.ask_buckets, rows), _groups(market.bid_buckets, rows)
     top = max((value for value, _ in [*asks, *bids] if value is not None), default=0.0)
     text = Text(no_wrap=True)
+    if asks or bids:
+        text.append(f"depth in {quote(market.name)}, by distance from the best price\n", "bold")
     for side, groups, style in (("ask", asks[::-1], "red"), ("bid", bids, "green")):
         for value, last in groups:
             distance = (last + 1) * market.step * 1e4
@@ -115,10 +118,14 @@ def depth_bars(market: MarketState, rows: int, width: int) -> Text:
     return text
 
 
+def quote(name: str) -> str:
+    """The currency that a market's prices are in: USDT of BTC/USDT and BTC/USDT:USDT."""
+    return name.partition("/")[2].partition(":")[0] or "quote currency"
+
+
 def feature_names(row: Mapping[str, Any] | None) -> list[str]:
-    """The features of a row: those with a value first, since a row has columns for many that are not computed."""
-    names = [name for name in row or {} if name not in _NO_FEATURES]
-    return sorted(names, key=lambda name: (row or {})[name] is None)
+    """The features of a row that have a value: it has columns for many that are not computed."""
+    return [name for name, value in (row or {}).items() if name not in _NO_FEATURES and value is not None]
 
 
 def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, width: int) -> Text:
@@ -129,7 +136,9 @@ def values(row: Mapping[str, Any] | None, names: Sequence[str], columns: int, wi
     cell = width // columns
     for at, name in enumerate(names):
         value = row.get(name)
-        shown = "-" if not isinstance(value, int | float) else f"{value:.6g}"
+        # Large numbers are times and sums, which an exponent would hide.
+        large = isinstance(value, int | float) and abs(value) >= 1e6
+        shown = "-" if not isinstance(value, int | float) else f"{value:,.0f}" if large else f"{value:.6g}"
         label = f"{shortened(name, cell - len(shown) - 2)} {shown}"
         text.append(f"{label:<{cell}}" + ("\n" if at % columns == columns - 1 else ""))
     text.rstrip()

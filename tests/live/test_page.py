@@ -61,7 +61,7 @@ async def test_the_page_shows_a_run_its_end_and_its_return(
         assert page.problems == []
 
         # Survives: says that nobody answers, then shows the same market again, the gap among what is missing.
-        await page.evaluate("document.getElementById('market').value = '1'")
+        await page.evaluate("document.getElementById('market').value = 'binanceusdm/ETHUSDT'")
         await page.evaluate("document.getElementById('market').dispatchEvent(new Event('change'))")
         await page.until("document.getElementById('price').textContent.startsWith('3')")
         await asyncio.to_thread(process.stop)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from collector.clock import ManualClock
 from collector.live_state import write_state
 from collector.questions.rows import newest_of_each, with_fresh
-from collector.serve.answers import ARROW
+from collector.serve.answers import ARROW, plain
 from storage_backends.contract.rows import arrow, row
 from storage_backends.hot import HotStore
 from storage_backends.interface import Market
@@ -152,7 +152,7 @@ def test_live_state_readiness_and_metrics(ask: Ask, clock: ManualClock, tmp_path
 
 
 def test_a_key_opens_everything_but_health(ask: Ask) -> None:
-    for path in ("/trades/BTCUSDT", "/metrics", "/docs", "/nothing"):
+    for path in ("/trades/BTCUSDT", "/metrics", "/openapi.json", "/nothing"):
         assert ask(path, **with_key()).status_code == 401
         assert ask(path, headers={"X-API-Key": KEY[:-1]}, **with_key()).status_code == 401
     assert ask("/health", **with_key()).status_code == 200
@@ -212,3 +212,39 @@ def test_rows_that_are_too_young_to_be_stored_are_among_the_last(ask: Ask, sampl
     assert with_fresh("trades", stored, fresh, 30).equals(every.slice(100, 30))
     assert with_fresh("trades", stored, fresh.slice(0, 0), 30).equals(every.slice(70, 30))
     assert with_fresh("trades", stored.slice(0, 0), fresh, 30).equals(every.slice(100, 30))
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/trades/BTCUSDT?limit=100000", "limit=100000: input should be less than or equal to 50000"),
+        ("/trades/BTCUSDT?star_time=1", "star_time is no parameter of this question; /docs lists them"),
+        ("/book/BTCUSDT", "at is missing"),
+        ("/trades/BTCUSDT?exchange=binance", "BTCUSDT of exchange=binance: no such market is stored"),
+    ],
+)
+def test_a_refusal_names_what_was_asked_and_its_value(ask: Ask, path: str, said: str) -> None:
+    assert ask(path).json()["detail"].startswith(said)
+
+
+def test_arrow_and_json_hold_the_same(ask: Ask, sample: Sample) -> None:
+    for table in sample.store.tables(MARKET):
+        path = f"/tables/{table}/BTCUSDT?limit=20"
+        rows = pa.ipc.open_stream(io.BytesIO(ask(path, headers={"Accept": ARROW}).content)).read_all()
+        assert ask(path).json()["data"] == [plain(row) for row in rows.to_pylist()], table
+
+
+def test_the_page_is_asked_for_again_only_after_an_update(ask: Ask) -> None:
+    first = ask("/")
+    assert ask("/", headers={"If-None-Match": first.headers["etag"]}).status_code == 304
+    assert ask("/page.js", headers={"If-None-Match": '"of before"'}).status_code == 200
+    head = ask("/", method="HEAD")
+    assert (head.status_code, head.headers["etag"]) == (200, first.headers["etag"])
+
+
+def test_the_latest_rows_of_one_market(ask: Ask, tmp_path: Path) -> None:
+    hot = HotStore(tmp_path)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        hot.extend("bars", Market("binanceusdm", symbol), arrow("bars", [row("bars", 0)]))
+    for query, count in (("", 2), ("?symbol=BTC/USDT", 1), ("?symbol=NOPE", 0), ("?exchange=binance", 0)):
+        assert len(ask(f"/latest/bars{query}", data_dir=tmp_path).json()) == count

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -51,6 +52,7 @@ class Served:
         self._sample, self._clock, self._running = sample, clock, False
         self.data_dir = data_dir
         self.failing = Failing()
+        self.words: dict[str, Any] = {}
         self.port = 0
 
     @property
@@ -113,7 +115,7 @@ class Words:
     async def _speak(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            self._site.collector_says()
+            self._site.collector_says(**self._site.words)
 
 
 async def says(page: Page, word: str, *banner: str) -> None:
@@ -195,7 +197,7 @@ async def test_a_market_that_is_not_there_is_said_to_be_none(site: Served, tmp_p
         await page.evaluate("location.hash = 'binanceusdm/BTCUSDT'")
         await page.evaluate("location.hash = '%'")
         await page.until(f"{_BANNER}.startsWith('% is neither')")
-        assert await page.evaluate("document.getElementById('market').value") == "0"
+        assert await page.evaluate("document.getElementById('market').value") == "binanceusdm/BTCUSDT"
 
 
 async def test_a_key_that_is_missing_wrong_given_and_no_longer_needed(site: Served, tmp_path: Path) -> None:
@@ -228,3 +230,61 @@ async def test_a_key_that_is_missing_wrong_given_and_no_longer_needed(site: Serv
         site.start()
         await says(page, "ok")
         assert not await page.evaluate(asked), "it goes on by itself"
+
+
+async def test_markets_that_join_and_leave_are_listed_while_the_page_is_open(site: Served, tmp_path: Path) -> None:
+    listed = """[...document.querySelectorAll('#market optgroup')].map((group) =>
+      [group.label, ...[...group.children].map((one) => one.value)].join(' ')).join('; ')"""
+    btc = state(0).markets[0]
+    eth = msgspec.structs.replace(btc, symbol="ETHUSDT", name="ETH/USDT", best_bid=3000.0, best_ask=3000.5)
+    site.start()
+    async with Words(site), browse(site.url, tmp_path / "browser") as page:
+        await says(page, "ok")
+        assert await page.evaluate(listed) == "collected now binanceusdm/BTCUSDT"
+        site.words = {"markets": [eth, btc]}
+        await page.until(f"{listed} === 'collected now binanceusdm/ETHUSDT binanceusdm/BTCUSDT'")
+        assert await page.evaluate("document.getElementById('market').value") == "binanceusdm/BTCUSDT", "it stays"
+        await page.evaluate("location.hash = 'binanceusdm/ETHUSDT'")
+        await page.until("document.getElementById('price').textContent.startsWith('3,000 / 3,000.5')")
+        site.words = {"markets": [eth]}
+        await page.until(f"{listed} === 'collected now binanceusdm/ETHUSDT; stored binanceusdm/BTCUSDT'")
+        asked = [urlsplit(one).path for one in page.requests]
+        assert asked.count("/symbols") == 1, "which markets are collected comes with what is asked anyway"
+
+
+async def test_keys_hover_and_places_of_gaps(site: Served, tmp_path: Path) -> None:
+    site.start()
+    async with Words(site), browse(site.url, tmp_path / "browser") as page:
+        await says(page, "ok")
+        assert "UTC" in await page.evaluate("document.getElementById('moment').textContent")
+        for name, hidden in (("ArrowLeft", False), ("End", True)):
+            await page.evaluate(
+                f"document.getElementById('map').dispatchEvent(new KeyboardEvent('keydown', {{key: '{name}'}}))"
+            )
+            await page.until(f"document.getElementById('live').hidden === {str(hidden).lower()}")
+        await page.until("document.querySelector('#gaps button') !== null")
+        await page.evaluate("document.querySelector('#gaps button').click()")
+        point = """(() => { const map = document.getElementById('map');
+          for (let x = 80; x < map.clientWidth; x += 3) {
+            map.dispatchEvent(new PointerEvent('pointermove', {clientX: map.getBoundingClientRect().x + x,
+              clientY: map.getBoundingClientRect().y + 60, bubbles: true}));
+            if (document.getElementById('readout').textContent.includes('gap: depth disconnect')) return true;
+          }
+          return false; })()"""
+        await page.until(point)
+        assert page.problems == []
+
+
+async def test_the_description_of_the_interface_needs_no_other_host(site: Served, tmp_path: Path) -> None:
+    site.start(**with_key())
+    async with browse(f"{site.url}docs", tmp_path / "browser") as page:
+        await page.until("!document.getElementById('unlock').hidden")
+        await page.evaluate(f"document.getElementById('key').value = {KEY!r}")
+        await page.evaluate("document.querySelector('#unlock button').click()")
+        await page.until("document.querySelectorAll('details').length > 15")
+        trades = "[...document.querySelectorAll('details')].find((one) => one.textContent.includes('GET /trades/'))"
+        await page.evaluate(f"{trades}.querySelector('button').click()")
+        await page.until(f"{trades}.textContent.includes('status 200')")
+        assert {urlsplit(one).netloc for one in page.requests if not one.startswith("data:")} == {
+            urlsplit(site.url).netloc
+        }

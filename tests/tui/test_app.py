@@ -65,8 +65,17 @@ async def test_markets_are_listed_chosen_and_updated() -> None:
         assert text(view, "title").startswith("ETH/USDT  2,999.00"), "the choice stays"
         await pilot.pause()
         assert table.ordered_columns[2].get_render_width(table) >= len("degraded"), "a longer grade is not cut off"
+        assert table.size.width >= sum(column.get_render_width(table) for column in table.ordered_columns)
         await pilot.press("k")
         assert text(view, "title").startswith("BTC/USDT")
+        assert text(view, "title").endswith("binanceusdm, 01:46:41 UTC")
+        joined = two_markets(NOW_NS + 2 * 10**9)
+        joined.markets.insert(0, msgspec.structs.replace(joined.markets[0], symbol="SOLUSDT", name="SOL/USDT"))
+        source.seen = Seen(joined)
+        await view.look()
+        await pilot.pause()
+        assert table.row_count == 3
+        assert text(view, "title").startswith("BTC/USDT"), "a market that joins does not take the choice away"
 
 
 async def test_a_pause_keeps_what_is_shown() -> None:

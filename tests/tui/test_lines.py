@@ -27,7 +27,8 @@ def test_the_headline_tells_what_matters_first() -> None:
 def test_depth_bars_group_buckets_and_say_what_is_not_known() -> None:
     (market,) = state(NOW_NS).markets
     market = msgspec.structs.replace(market, bid_buckets=[1e6, 1e6, 2e6, None], ask_buckets=[4e6, 0.0, 1e6, 1e6])
-    shown = lines.depth_bars(market, 2, 40).plain.split("\n")
+    head, *shown = lines.depth_bars(market, 2, 40).plain.split("\n")
+    assert head == "depth in USDT, by distance from the best price"
     assert [line[:12] for line in shown] == ["ask   0.8 bp", "ask   0.4 bp", "bid   0.4 bp", "bid   0.8 bp"]
     assert shown[0].endswith("2.0M")
     assert shown[1].endswith("4.0M")
@@ -81,9 +82,9 @@ def test_durations(seconds: float, shown: str) -> None:
     assert lines.duration(seconds) == shown
 
 
-def test_features_with_a_value_come_first_and_long_names_keep_their_ends() -> None:
+def test_features_with_a_value_are_shown_and_long_names_keep_their_ends() -> None:
     row = {"symbol": "BTCUSDT", "epoch": 1, "basis_bps": None, "mid": 1.0, "avwap": None, "cvd": 2.0}
-    assert lines.feature_names(row) == ["mid", "cvd", "basis_bps", "avwap"]
+    assert lines.feature_names(row) == ["mid", "cvd"]
     assert lines.feature_names(None) == []
     assert lines.shortened("imbalance_1_change_10s", 16) == "imbalance_1…_10s"
     assert lines.shortened("mid", 16) == "mid"

@@ -1,61 +1,55 @@
-// Draws the depth map: a column an epoch, a cell a bucket, as bright as the bucket is full.
+// Draws the depth map with all that lies over it.
+import { cells, fullest } from "./cells.js";
+import { clock, day, marks, price, said } from "./numbers.js";
 
-const MARGIN = { left: 70, bottom: 22, strip: 6 };
+const MARGIN = { left: 74, bottom: 24, strip: 6 };
 const GRADES = { ok: "#66c2a5", degraded: "#e69f00", bad: "#ef5a5a" };
+const TEXT = "#a3a9b4";
+const FONT = "11px system-ui, sans-serif";
 
+// Gives where what lies, for whoever points at it; null where there is nothing to show.
 export function draw(canvas, view) {
   const scale = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-  if (canvas.width !== width * scale || canvas.height !== height * scale) {
-    [canvas.width, canvas.height] = [width * scale, height * scale];
-  }
+  const [wide, high] = [Math.round(width * scale), Math.round(height * scale)];
+  if (canvas.width !== wide || canvas.height !== high) [canvas.width, canvas.height] = [wide, high];
   const pen = canvas.getContext("2d");
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  const end = view.end ?? view.last;
-  // A market that is young fills the width too.
-  const seconds = view.first === null ? view.seconds : Math.min(view.seconds, Math.max(60, view.last - view.first + 2));
-  const start = end - seconds;
-  const rows = [...view.epochs.values()].filter((row) => row.epoch > start - 1 && row.epoch <= end + 1);
+  const { start, end } = view.window;
+  const seconds = end - start;
+  const rows = [...view.epochs.values()].filter((row) => row.epoch > start - 1 && row.epoch <= end + 1).sort((one, other) => one.epoch - other.epoch);
   const range = prices(rows);
-  pen.font = "11px system-ui, sans-serif";
-  pen.fillStyle = "#8a8f98";
+  pen.font = FONT;
+  pen.fillStyle = TEXT;
   if (!range) {
     pen.textAlign = "left";
     pen.font = "13px system-ui, sans-serif";
     pen.fillText(nothing(view), 12, 24);
-    return;
+    return null;
   }
   const plot = { x: MARGIN.left, y: 4, width: width - MARGIN.left - 4, height: height - MARGIN.bottom - MARGIN.strip - 8 };
   const across = (second) => plot.x + ((second - start) / seconds) * plot.width;
-  const down = (price) => plot.y + ((range.high - price) / (range.high - range.low)) * plot.height;
-  const column = Math.max(1, plot.width / seconds) + 0.5;
+  const down = (value) => plot.y + ((range.high - value) / (range.high - range.low)) * plot.height;
+  const column = plot.width / seconds + 0.5;
+  const top = fullest(rows);
 
   pen.save();
   pen.beginPath();
   pen.rect(plot.x, plot.y, plot.width, plot.height + MARGIN.strip + 4);
   pen.clip();
-  const top = fullest(rows);
-  for (const row of rows) {
-    cells(pen, row, row.best_bid, row.bid_buckets, -1, top, across(row.epoch - 1), column, down);
-    cells(pen, row, row.best_ask, row.ask_buckets, 1, top, across(row.epoch - 1), column, down);
-  }
-  for (const row of rows) if (!row.valid) hatch(pen, across(row.epoch - 1), column, plot);
-  for (const gap of view.gaps) {
-    const to = gap.to_ns === null ? end : gap.to_ns / 1e9;
-    if (to <= start || gap.from_ns / 1e9 >= end) continue;
-    // A gap of the book takes the whole height; one of another stream a band at the foot.
-    const place = gap.stream === "depth" ? plot : { y: plot.y + plot.height - 16, height: 16 };
-    hatch(pen, across(gap.from_ns / 1e9), Math.max(2, across(to) - across(gap.from_ns / 1e9)), place);
-  }
+  cells(pen, rows, { start, seconds, top, range, place: plot });
+  for (const row of rows) if (!row.valid) hatch(pen, across(row.epoch - 1), column, plot, -1);
+  gaps(pen, view.gaps, start, end, across, plot);
   line(pen, rows, across, down);
   trades(pen, view.trades.values(), start, end, across, down);
   for (const row of rows) {
-    pen.fillStyle = GRADES[row.grade ?? view.grades.get(row.epoch)] ?? (row.valid ? "#3c5f55" : "#5f3c3c");
+    pen.fillStyle = GRADES[row.grade ?? view.grades.get(row.epoch)] ?? "#3a3f48";
     pen.fillRect(across(row.epoch - 1), plot.y + plot.height + 4, column, MARGIN.strip);
   }
   pen.restore();
   axes(pen, plot, range, start, seconds, across, down);
+  return { plot, range, start, seconds, top, across, down };
 }
 
 // An empty map says why: that nothing was there is not known before it was asked.
@@ -77,40 +71,51 @@ function prices(rows) {
   return low < high ? { low, high } : null;
 }
 
-function fullest(rows) {
-  const values = rows.flatMap((row) => [...(row.bid_buckets ?? []), ...(row.ask_buckets ?? [])].filter((one) => one > 0));
-  values.sort((a, b) => a - b);
-  return values.length ? values[Math.floor(values.length * 0.98)] : 1;
+// A gap of the book takes the whole height; those of other streams a band at the foot. Each has its name, where there is room.
+function gaps(pen, found, start, end, across, plot) {
+  const labels = new Map(); // by place
+  for (const gap of found) {
+    const [from, to] = [gap.from_ns / 1e9, gap.to_ns === null ? end : gap.to_ns / 1e9];
+    if (to <= start || from >= end) continue;
+    const whole = gap.stream === "depth";
+    const place = whole ? plot : { y: plot.y + plot.height - 18, height: 18 };
+    const [x, width] = [across(Math.max(from, start)), Math.max(2, across(Math.min(to, end)) - across(Math.max(from, start)))];
+    hatch(pen, x, width, place, 1);
+    const near = [...labels.values()].find((one) => one.whole === whole && one.x < x + width && x < one.x + one.width);
+    if (near) near.names.add(said([`${gap.stream} ${gap.reason}`]));
+    else labels.set(gap.gap_id, { whole, x, width, y: place.y, names: new Set([said([`${gap.stream} ${gap.reason}`])]) });
+  }
+  pen.textAlign = "left";
+  for (const { whole, x, width, y, names } of labels.values()) {
+    const text = `gap: ${[...names].join(", ")}`;
+    const length = pen.measureText(text).width;
+    const upright = whole && width < length + 8 && width > 14;
+    if (!upright && width < length + 8) continue;
+    pen.save();
+    pen.translate(x + 4, y + 4);
+    if (upright) pen.transform(0, 1, -1, 0, 11, 0);
+    pen.fillStyle = "rgba(11, 13, 17, .8)";
+    pen.fillRect(-2, 0, length + 4, 13);
+    pen.fillStyle = "#dfe3ea";
+    pen.fillText(text, 0, 10);
+    pen.restore();
+  }
 }
 
-function cells(pen, row, best, buckets, sign, top, x, width, down) {
-  if (best === null || !buckets) return;
-  const step = row.step_pct;
-  buckets.forEach((value, number) => {
-    const [from, to] = [best * Math.exp(sign * number * step), best * Math.exp(sign * (number + 1) * step)];
-    const [y, bottom] = [Math.min(down(from), down(to)), Math.max(down(from), down(to))];
-    if (value === null) pen.fillStyle = "#1a1d24";
-    else {
-      const light = 8 + 52 * Math.min(1, Math.sqrt(value / top));
-      pen.fillStyle = sign < 0 ? `hsl(158 54% ${light}%)` : `hsl(357 50% ${light}%)`;
-    }
-    pen.fillRect(x, y, width, Math.max(1, bottom - y));
-  });
-}
-
-function hatch(pen, x, width, plot) {
+function hatch(pen, x, width, place, slope) {
   pen.save();
   pen.beginPath();
-  pen.rect(x, plot.y, width, plot.height);
+  pen.rect(x, place.y, width, place.height);
   pen.clip();
   pen.fillStyle = "rgba(18, 21, 26, .55)";
-  pen.fillRect(x, plot.y, width, plot.height);
-  pen.strokeStyle = "rgba(200, 200, 210, .35)";
+  pen.fillRect(x, place.y, width, place.height);
+  pen.strokeStyle = "rgba(215, 215, 225, .45)";
   pen.lineWidth = 1;
   pen.beginPath();
-  for (let y = plot.y; y < plot.y + plot.height + width; y += 8) {
-    pen.moveTo(x, y);
-    pen.lineTo(x + width, y - width);
+  // The same lines on the whole map, so that seconds that lie side by side make one pattern.
+  for (let c = -place.height - (x % 8); c < width + place.height; c += 8) {
+    pen.moveTo(x + c, slope > 0 ? place.y + place.height : place.y);
+    pen.lineTo(x + c + place.height, slope > 0 ? place.y : place.y + place.height);
   }
   pen.stroke();
   pen.restore();
@@ -135,7 +140,7 @@ function trades(pen, made, start, end, across, down) {
   for (const trade of made) {
     const second = trade.timestamp / 1000;
     if (second < start || second > end) continue;
-    pen.fillStyle = trade.is_buyer_maker ? "rgba(255, 155, 155, .8)" : "rgba(143, 240, 197, .8)";
+    pen.fillStyle = trade.is_buyer_maker ? "#ffb59b" : "#8ff0e5";
     pen.beginPath();
     pen.arc(across(second), down(trade.price), Math.min(7, 1.2 + Math.sqrt(trade.price * trade.quantity) / 120), 0, 7);
     pen.fill();
@@ -143,19 +148,19 @@ function trades(pen, made, start, end, across, down) {
 }
 
 function axes(pen, plot, range, start, seconds, across, down) {
-  pen.fillStyle = "#8a8f98";
+  pen.fillStyle = TEXT;
   pen.textAlign = "right";
   pen.textBaseline = "middle";
-  const digits = Math.max(0, Math.min(8, 1 - Math.floor(Math.log10((range.high - range.low) / 6))));
-  for (let mark = 0; mark <= 6; mark++) {
-    const price = range.low + ((range.high - range.low) * mark) / 6;
-    pen.fillText(price.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }), plot.x - 6, Math.max(plot.y + 6, down(price)));
-  }
+  const { step, found } = marks(range.low, range.high, Math.max(3, plot.height / 70));
+  for (const value of found) pen.fillText(price(value, step), plot.x - 6, Math.min(plot.y + plot.height - 6, Math.max(plot.y + 6, down(value))));
   pen.textAlign = "center";
   pen.textBaseline = "alphabetic";
-  const step = [10, 30, 60, 120, 300, 600, 1800].find((one) => (one / seconds) * plot.width > 75) ?? 3600;
-  for (let second = Math.ceil(start / step) * step; second <= start + seconds; second += step) {
+  const foot = plot.y + plot.height + MARGIN.bottom + MARGIN.strip - 2;
+  const apart = [10, 30, 60, 120, 300, 600, 1800].find((one) => (one / seconds) * plot.width > 75) ?? 3600;
+  for (let second = Math.ceil(start / apart) * apart; second <= start + seconds; second += apart) {
     if (across(second) > plot.x + plot.width - 24) break; // it would be cut off
-    pen.fillText(new Date(second * 1000).toISOString().slice(11, 19), across(second), plot.y + plot.height + MARGIN.bottom + MARGIN.strip);
+    if (across(second) > plot.x + 20) pen.fillText(clock(second), across(second), foot);
   }
+  pen.textAlign = "left";
+  pen.fillText(`${day(start).slice(5)} UTC`, 2, foot);
 }

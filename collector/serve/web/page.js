@@ -1,55 +1,48 @@
 // The live page. It asks the same questions as any other program, and no other host.
+import { ask, json, lastWord, locked, sameBuild, unlock } from "./ask.js";
+import { HUES } from "./cells.js";
+import { hands } from "./hands.js";
+import { underneath } from "./hover.js";
+import { cover, lacking, within } from "./loaded.js";
 import { draw } from "./map.js";
+import { Markets } from "./markets.js";
+import { amount } from "./numbers.js";
+import { showBars, showFeatures, showGaps, showMarket, showProcess } from "./panels.js";
 import { Refused, clear, failure, graded, tell, trouble } from "./trouble.js";
 
-const KEPT = 7200; // epochs that are kept to scroll in
+const SETTLED_S = 10; // after which a second is stored, if it ever will be
+const KEPT_S = 7200; // around what is shown; the rest is asked for again
 const PAGE = 600; // epochs that are asked for at once
 const TRADES = 2000; // trades that are asked for at once; five times as many are kept
+const LEAST_S = 60; // seconds that are shown
+const MOST_S = 3600;
 const AGAIN_MS = 2000; // between two tries to reach the server
 const LOCKED_MS = 10000; // the same while it wants a key: each try counts as a wrong one
 const SILENT_MS = 15000; // a server that lives says something every five seconds
 const STALE_MS = 6000; // a collector that lives says something every second
+const POLL_MS = 3000;
+const STORED_MS = 60000; // between two looks at which markets are stored; those that are collected come with each poll
 
 const at = (id) => document.getElementById(id);
-const fresh = () => ({ epochs: new Map(), trades: new Map(), gaps: [], grades: new Map(), end: null, first: null, last: 0, whole: false, asked: false, known: false, missing: undefined });
-const view = { ...fresh(), seconds: 300 };
+const fresh = () => ({ epochs: new Map(), trades: new Map(), gaps: [], grades: new Map(), end: null, last: 0, loaded: [], asked: false, known: false, missing: undefined, quote: "quote", pointed: null });
+const view = {
+  ...fresh(),
+  seconds: 300,
+  // What is shown. A market that is young fills the width too.
+  get window() {
+    const end = this.end ?? this.last;
+    const begin = this.loaded[0]?.[0] === -Infinity ? Math.min(...this.epochs.keys(), end) : -Infinity;
+    return { start: Math.max(end - this.seconds, Math.min(begin - 1, end - LEAST_S)), end };
+  },
+};
+const markets = new Markets(at("market"));
 let market = null; // {exchange, symbol}
 let listening = null; // AbortController of the stream
 let told = null; // the last word of the collector: when it was said, as performance.now(), and whether it was the last
-let locked = false; // the server wants a key
-let quietUntil = 0; // it wants no questions until then
+let drawn = null; // where what lies on the map
+let painting = false;
 
-const key = () => sessionStorage.getItem("key");
 const pause = (ms) => new Promise((done) => setTimeout(done, ms));
-
-async function ask(path, { signal, knocking = false } = {}) {
-  if (locked && !knocking) throw new Refused(401, "a key is needed"); // asking on would only count as more wrong keys
-  const wait = quietUntil - performance.now();
-  if (wait > 0) throw new Refused(429, "too many requests", wait / 1000);
-  const headers = key() ? { "X-API-Key": key() } : {};
-  const answer = await fetch(path, { headers, signal }).catch((error) => { throw error.name === "AbortError" ? error : new Refused(null, error.message); });
-  if (answer.ok) return answer;
-  const { detail } = await answer.json().catch(() => ({}));
-  const refused = new Refused(answer.status, typeof detail === "string" ? detail : `status ${answer.status}`, Number(answer.headers.get("Retry-After") ?? 0));
-  if (refused.status === 429) quietUntil = performance.now() + 1000 * Math.min(60, refused.wait_s || 1);
-  if (refused.status === 401) lock();
-  throw refused;
-}
-
-function lock() {
-  if (!locked) at("ask").showModal();
-  locked = true;
-  at("why").textContent = key() ? "The server does not accept this key. It may have been replaced." : "The server answers only those who have a key.";
-  tell("key", { level: "error", word: "locked", title: "A key is needed.", text: at("why").textContent, locked: true, since: told?.at });
-}
-
-function unlock() {
-  locked = false;
-  if (at("ask").open) at("ask").close();
-  clear("key");
-}
-
-const json = async (path, knocking = false) => (await ask(path, { knocking })).json();
 const of = (path, query) => {
   const search = new URLSearchParams({ exchange: market.exchange, ...query });
   return `${path}/${encodeURIComponent(market.symbol)}?${search}`;
@@ -57,58 +50,33 @@ const of = (path, query) => {
 
 // -- what is shown
 
-function keep(map, added, name, most) {
-  for (const one of added) map.set(one[name], one);
-  const sorted = [...map.values()].sort((a, b) => a[name] - b[name]).slice(-most);
-  map.clear();
-  for (const one of sorted) map.set(one[name], one);
+function paint() {
+  if (painting) return;
+  painting = true;
+  requestAnimationFrame(() => {
+    painting = false;
+    drawn = draw(at("map"), view);
+    at("live").hidden = view.end === null;
+    at("full").textContent = drawn ? `≥ ${amount(drawn.top)}` : "";
+    at("unit").textContent = `${view.quote} a bucket`;
+    point();
+  });
+}
+
+function point() {
+  const lines = drawn && view.pointed ? underneath(drawn, view, ...view.pointed) : [];
+  at("readout").hidden = !lines.length;
+  at("readout").textContent = lines.join("\n");
+  if (!lines.length) return;
+  const right = view.pointed[0] > at("map").clientWidth / 2;
+  at("readout").style.cssText = right ? `left: ${drawn.plot.x + 6}px` : "right: 10px";
 }
 
 function remember(row) {
+  if (view.loaded.length && row.epoch <= view.last + 1) view.loaded = cover(view.loaded, view.last, row.epoch);
+  else view.loaded = cover(view.loaded, row.epoch - 1, row.epoch);
   view.epochs.set(row.epoch, row);
   view.last = Math.max(view.last, row.epoch);
-  view.first ??= row.epoch;
-  if (view.epochs.size > KEPT) view.epochs.delete(view.epochs.keys().next().value);
-}
-
-function table(rows) {
-  const body = document.createElement("table");
-  for (const [name, value] of rows) {
-    const row = body.insertRow();
-    row.insertCell().textContent = name;
-    row.insertCell().textContent = value;
-  }
-  return body;
-}
-
-const said = (words) => words.join(", ").replaceAll("_", " ");
-const short = (value, digits = 9) => (typeof value === "number" ? (Number.isInteger(value) ? value : Number(value.toPrecision(digits))).toLocaleString("en", { maximumFractionDigits: 8 }) : value ?? "–");
-
-function showMarket(state) {
-  graded(state.grade);
-  at("price").textContent = state.best_bid === null || state.best_ask === null ? "no book"
-    : `${short(state.best_bid)} / ${short(state.best_ask)}${state.valid ? "" : "  not valid"}`;
-  at("quality").replaceChildren(table([
-    ["reasons", said(state.reasons) || "none"],
-    ["down", said(state.down) || "nothing"],
-    ["open gaps", said(state.open_gaps) || "none"],
-    ["lag p50 / p99", state.lag_p50_ms === null ? "–" : `${short(state.lag_p50_ms, 2)} / ${short(state.lag_p99_ms, 2)} ms`],
-  ]));
-}
-
-function showProcess(state) {
-  at("process").replaceChildren(table([
-    ["frames", state.frames.toLocaleString("en")],
-    ["journal", state.journal_bytes === null ? "none" : `${(state.journal_bytes / 1e6).toFixed(1)} MB`],
-    ["rows wait since", state.backend_lag_s === null ? "–" : `${state.backend_lag_s.toFixed(0)} s`],
-    ["REST weight", Object.values(state.rest_weight).map((one) => `${one.used} of ${one.limit}`).join(", ") || "–"],
-    ["memory", state.memory_bytes === null ? "–" : `${(state.memory_bytes / 1e6).toFixed(0)} MB`],
-  ]));
-}
-
-function paint() {
-  draw(at("map"), view);
-  at("live").hidden = view.end === null;
 }
 
 // -- live
@@ -121,7 +89,8 @@ async function listen() {
       const answer = await ask(`stream?symbol=${encodeURIComponent(market.symbol)}`, { signal: mine.signal, knocking: true });
       unlock();
       clear("server");
-      history(null); // what was missed while nobody answered
+      sameBuild();
+      need(); // what was missed while nobody answered
       await readEvents(answer.body.getReader(), mine);
       throw new Refused(null, "the connection was lost");
     } catch (error) {
@@ -183,11 +152,14 @@ function judge() {
 function hear(word) {
   const state = word.markets.find((one) => one.exchange === market.exchange && one.symbol === market.symbol);
   told = { at: performance.now() - 1000 * word.age_s, ended: word.stopping, here: state !== undefined };
+  lastWord.at = told.at;
   if (!state) return;
+  graded(state.grade);
   showMarket(state);
+  view.quote = state.name.split("/")[1]?.split(":")[0] ?? view.quote;
   if (state.epoch !== null) {
     // Seconds that were not told here may be stored, with what was wrong with them.
-    if (view.last && state.epoch > view.last + 2) setTimeout(() => history(null), 2000);
+    if (view.last && state.epoch > view.last + 1) setTimeout(need, 2000);
     remember({ ...state, price: mid(state.best_bid, state.best_ask), step_pct: state.step });
   }
   paint();
@@ -204,22 +176,35 @@ function storeFailed(error) {
   tell("store", { level: "degraded", title: "What was stored cannot be read.", text: `${title} ${text}` });
 }
 
-async function history(end) {
-  if (view.asked) return;
+// Asks for what is shown, or soon will be, and is not here.
+function need() {
+  if (view.asked || market === null) return;
+  if (!view.known) return history(null, PAGE);
+  if (!view.last) return;
+  const { end } = view.window;
+  const found = lacking(view.loaded, end - view.seconds - LEAST_S, end);
+  if (found) history(found[1], Math.min(PAGE, Math.ceil(found[1] - found[0]) + 5));
+}
+
+async function history(end, limit) {
   view.asked = true;
   const asked = market;
-  const query = end === null ? { limit: PAGE } : { limit: PAGE, end_time: end };
+  const query = end === null ? { limit } : { limit, end_time: Math.ceil(end) };
   try {
     const rows = (await json(of("depth", query))).data;
     const quality = await json(of("tables/quality", query)).catch(() => ({ data: [] }));
     if (asked !== market) return;
     [view.missing, view.known] = [undefined, true];
     for (const row of quality.data) view.grades.set(row.epoch, row.grade);
-    const heard = [...view.epochs.values()].filter((row) => row.grade !== undefined);
-    keep(view.epochs, [...rows, ...heard], "epoch", KEPT);
-    view.whole ||= end !== null && rows.length === 0;
-    if (view.epochs.size) [view.first, view.last] = [Math.min(...view.epochs.keys()), Math.max(...view.epochs.keys())];
-    paint();
+    // What was heard has a grade, which rows have not.
+    for (const row of rows) if (view.epochs.get(row.epoch)?.grade === undefined) view.epochs.set(row.epoch, row);
+    if (rows.length && end === null) view.last = Math.max(view.last, rows.at(-1).epoch);
+    const from = rows.length < limit ? -Infinity : rows[0].epoch - 1;
+    // The newest seconds may not be stored yet.
+    const settled = end !== null && end < view.last - SETTLED_S;
+    view.loaded = cover(view.loaded, from, settled ? end : Math.max(rows.at(-1)?.epoch ?? 0, from));
+    forget();
+    if (rows.length === limit || settled) setTimeout(need, 0);
   } catch (error) {
     if (asked !== market) return;
     if (![400, 404].includes(error.status)) view.missing = end; // `poll` asks again
@@ -231,44 +216,66 @@ async function history(end) {
   }
 }
 
+// What is far from what is shown, so that days can be walked through.
+function forget() {
+  if (view.epochs.size < 2 * KEPT_S) return;
+  const { start, end } = view.window;
+  const [from, to] = [start - KEPT_S, end + KEPT_S];
+  view.loaded = within(view.loaded, from, to);
+  for (const map of [view.epochs, view.grades]) for (const epoch of map.keys()) if (epoch < from || epoch > to) map.delete(epoch);
+}
+
 let waiting = null;
 function tradesOf(end) {
   clearTimeout(waiting);
   waiting = setTimeout(async () => {
-    const found = await json(of("trades", { limit: TRADES, end_time: Math.ceil(end) })).catch(() => ({ data: [] }));
-    keep(view.trades, found.data, "agg_trade_id", 5 * TRADES);
+    const asked = market;
+    const found = await json(of("trades", end === null ? { limit: TRADES } : { limit: TRADES, end_time: Math.ceil(end) })).catch(() => ({ data: [] }));
+    if (asked === market) keepTrades(found.data);
     paint();
   }, 300);
 }
 
+function keepTrades(added) {
+  for (const trade of added) view.trades.set(trade.agg_trade_id, trade);
+  const { end } = view.window;
+  if (view.trades.size <= 5 * TRADES) return;
+  const near = [...view.trades.values()].sort((one, other) => Math.abs(one.timestamp / 1000 - end) - Math.abs(other.timestamp / 1000 - end)).slice(0, 5 * TRADES);
+  view.trades = new Map(near.map((trade) => [trade.agg_trade_id, trade]));
+}
+
+// Grades are stored some seconds after their rows, since they hold how long those took.
+function ungraded() {
+  const { start, end } = view.window;
+  const late = [...view.epochs.values()].filter((row) => row.epoch > start && row.epoch <= end && row.grade === undefined && !view.grades.has(row.epoch)).map((row) => row.epoch);
+  return late.length ? of("tables/quality", { limit: Math.min(PAGE, Math.max(...late) - Math.min(...late) + 5), end_time: Math.max(...late) + 1 }) : null;
+}
+
 async function poll() {
   const asked = market;
-  if (view.missing !== undefined) history(view.missing);
-  const since = Math.floor(Math.min(view.first ?? Infinity, Date.now() / 1000 - 86400));
+  if (view.missing !== undefined) history(view.missing, PAGE);
+  else need();
+  const since = Math.max(0, Math.floor(Math.min(view.window.start, Date.now() / 1000 - 86400)));
+  const only = `symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}`;
+  const late = ungraded();
   const answers = await Promise.allSettled(
-    [of("trades", { limit: 400 }), `gaps?symbol=${encodeURIComponent(market.symbol)}&exchange=${market.exchange}&limit=200&start_time=${since}`,
-      "latest/features", "latest/bars", "state"].map((path) => json(path)));
+    [of("trades", { limit: 400 }), `gaps?${only}&limit=200&start_time=${since}`, `latest/features?${only}`, `latest/bars?${only}`, "state", ...(late ? [late] : [])].map((path) => json(path)));
   if (asked !== market) return;
+  const [trades, gaps, features, bars, state, grades] = answers.map((one) => one.value ?? null);
   // Without a collector there is no state, which the stream tells too.
-  const failed = answers.slice(0, -1).find((one) => one.status === "rejected" && ![400, 404].includes(one.reason.status));
+  const failed = answers.slice(0, 4).find((one) => one.status === "rejected" && ![400, 404].includes(one.reason.status));
   if (failed) storeFailed(failed.reason);
   else if (view.missing === undefined) clear("store");
-  const [trades, gaps, features, bars, state] = answers.map((one) => one.value ?? null);
-  if (trades) keep(view.trades, trades.data, "agg_trade_id", 5 * TRADES);
+  if (trades) keepTrades(trades.data);
+  for (const row of grades?.data ?? []) view.grades.set(row.epoch, row.grade);
   if (gaps) {
     view.gaps = gaps.filter((gap) => !gap.healed);
-    at("gaps").replaceChildren(gaps.length ? table(gaps.slice(-6).reverse().map((gap) =>
-      [said([`${gap.stream} ${gap.reason}`]), gap.to_ns === null ? "open" : gap.healed ? "healed" : `${((gap.to_ns - gap.from_ns) / 1e9).toFixed(1)} s`])) : "none");
+    showGaps(gaps, (end) => show(end + view.seconds / 2));
   } else if (answers[1].reason.status === 400) at("gaps").textContent = "none stored yet";
-  const mine = (rows) => (rows ?? []).filter((row) => row.exchange === market.exchange && row.symbol === market.symbol);
-  const [feature] = mine(features);
-  if (feature) at("features").replaceChildren(table(Object.entries(feature)
-    .filter(([name]) => !["exchange", "symbol", "feature_set", "epoch", "valid", "num_features"].includes(name)).sort(([, one], [, other]) => (one === null) - (other === null)).map(([name, value]) => [name, short(value, 6)])));
-  else if (features) at("features").textContent = "none stored";
-  const found = mine(bars);
-  if (found.length) at("bars").replaceChildren(table(found.map((bar) => [bar.interval, `${short(bar.close)}  Δ ${short(bar.delta)}`])));
-  else if (bars) at("bars").textContent = "none stored";
+  if (features) showFeatures(features[0]);
+  if (bars) showBars(bars);
   if (state) showProcess(state);
+  if (state || answers[4].reason.status === 503) markets.update({ collected: state?.markets ?? [] });
   paint();
 }
 
@@ -276,51 +283,32 @@ async function poll() {
 
 async function choose(chosen) {
   market = chosen;
+  markets.show(market);
   location.hash = `${market.exchange}/${market.symbol}`;
   Object.assign(view, fresh());
   told = null;
+  lastWord.at = undefined;
   clear("collector", "store", "market");
   graded("none", "…");
-  for (const id of ["price", "quality", "features", "bars", "gaps"]) at(id).textContent = "";
+  for (const id of ["price", "spread", "moment", "quality", "features", "bars", "gaps"]) at(id).textContent = "";
   listen();
-  await history(null);
+  await history(null, PAGE);
+  tradesOf(null);
   await poll();
 }
 
-function move(seconds) {
-  const live = view.last;
-  const end = Math.min(live, (view.end ?? live) + seconds);
-  view.end = end >= live ? null : end;
-  if (view.first !== null && !view.whole && end - view.seconds < view.first + 60) history(view.first);
+// Makes a second the right edge; null, or one that is yet to come, follows what is live.
+function show(end) {
+  view.end = end === null || end >= view.last ? null : end;
+  need();
   if (view.end !== null) tradesOf(view.end);
   paint();
 }
 
-function hands(canvas) {
-  let from = null;
-  const perPixel = () => view.seconds / canvas.clientWidth;
-  canvas.addEventListener("pointerdown", (event) => { from = event.clientX; canvas.setPointerCapture(event.pointerId); });
-  canvas.addEventListener("pointerup", () => { from = null; });
-  canvas.addEventListener("pointermove", (event) => {
-    if (from === null) return;
-    move((from - event.clientX) * perPixel());
-    from = event.clientX;
-  });
-  canvas.addEventListener("wheel", (event) => {
-    event.preventDefault();
-    if (event.ctrlKey || event.shiftKey) view.seconds = Math.min(3600, Math.max(60, view.seconds * (event.deltaY > 0 ? 1.2 : 1 / 1.2)));
-    else move((Math.abs(event.deltaX) > Math.abs(event.deltaY) ? event.deltaX : event.deltaY) * perPixel());
-    paint();
-  }, { passive: false });
-  at("live").addEventListener("click", () => { view.end = null; paint(); });
-  addEventListener("resize", paint);
-}
-
-async function markets() {
-  const [stored, state] = await Promise.allSettled([json("symbols", true), json("state", true)]);
-  const found = new Map([...(state.value?.markets ?? []), ...(stored.value ?? [])].map((one) => [`${one.exchange} ${one.symbol}`, one]));
-  if (!found.size && stored.reason) throw stored.reason; // that nothing is there would be a guess
-  return [...found.values()].map(({ exchange, symbol }) => ({ exchange, symbol }));
+function zoom(factor) {
+  view.seconds = Math.min(MOST_S, Math.max(LEAST_S, view.seconds * factor));
+  need();
+  paint();
 }
 
 // What the address names, as exchange/symbol.
@@ -333,36 +321,48 @@ function wanted() {
 }
 
 // Shows the market that the address names, or else what it shows already, or the first one, and says so.
-async function follow(found) {
-  const number = found.findIndex(({ exchange, symbol }) => `${exchange}/${symbol}` === wanted());
-  if (number >= 0 && found[number] === market) return;
-  const unknown = number < 0 ? wanted() : "";
-  let shown = null;
-  if (number >= 0 || market === null) {
-    at("market").value = Math.max(0, number);
-    shown = choose(found[Math.max(0, number)]);
-  }
+async function follow() {
+  const named = markets.find(wanted());
+  if (named && market && named.exchange === market.exchange && named.symbol === market.symbol) return;
+  const unknown = named ? "" : wanted();
+  const shown = named || market === null ? choose(named ?? markets.first) : null;
   if (unknown) tell("market", { level: "none", title: `${unknown} is neither collected nor stored here.`, text: `This is ${market.exchange}/${market.symbol}. The list above has all there are.` });
   await shown;
 }
 
-async function start() {
-  hands(at("map"));
-  paint();
+// Looks which markets there are; that nothing is there would be a guess where nobody answers.
+async function look() {
+  const [stored, state] = await Promise.allSettled([json("symbols", true), json("state", true)]);
+  markets.update({ ...(stored.value && { stored: stored.value }), ...(state.value && { collected: state.value.markets }) });
+  if (!markets.size && stored.reason) throw stored.reason;
+}
+
+function handle() {
+  const act = { move: (seconds) => show((view.end ?? view.last) + seconds), zoom, live: () => show(null), point: (...place) => { view.pointed = place; point(); }, leave: () => { view.pointed = null; point(); } };
+  hands(at("map"), () => view.seconds, act);
+  addEventListener("resize", paint);
+  for (const [id, done] of Object.entries({ live: act.live, closer: () => zoom(1 / 1.5), farther: () => zoom(1.5), unlock: () => at("ask").showModal() })) at(id).addEventListener("click", done);
+  at("when").addEventListener("change", (event) => {
+    const second = Date.parse(`${event.target.value}Z`) / 1000;
+    if (Number.isFinite(second)) show(second + view.seconds / 2);
+  });
   at("ask").querySelector("form").addEventListener("submit", () => { sessionStorage.setItem("key", at("key").value); location.reload(); });
-  at("unlock").addEventListener("click", () => at("ask").showModal());
-  for (;;) {
+  at("market").addEventListener("change", (event) => choose(markets.find(event.target.value)));
+  addEventListener("hashchange", () => { if (market) follow(); });
+  for (const [side, hue] of Object.entries(HUES)) document.documentElement.style.setProperty(`--${side}`, hue);
+}
+
+async function start() {
+  handle();
+  paint();
+  while (market === null) {
     try {
-      const found = await markets();
+      await look();
       unlock();
       clear("server");
-      if (found.length) {
-        at("market").replaceChildren(...found.map(({ exchange, symbol }, number) => new Option(`${symbol} ${exchange}`, number)));
-        at("market").addEventListener("change", (event) => choose(found[event.target.value]));
-        addEventListener("hashchange", () => follow(found));
-        at("market").hidden = false;
+      if (markets.size) {
         clear("collector");
-        await follow(found);
+        await follow();
         break;
       }
       tell("collector", { level: "none", word: "nothing is collected yet", title: "There is nothing in this data folder.", text: "`collector run` collects into it; this page follows by itself." });
@@ -371,7 +371,8 @@ async function start() {
     }
     await pause(locked ? LOCKED_MS : AGAIN_MS);
   }
-  setInterval(() => poll().catch(() => {}), 3000);
+  setInterval(() => poll().catch(() => {}), POLL_MS);
+  setInterval(() => json("symbols").then((stored) => markets.update({ stored }), () => {}), STORED_MS);
 }
 
 start();

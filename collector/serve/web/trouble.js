@@ -3,7 +3,7 @@
 const at = (id) => document.getElementById(id);
 
 // Of several the first is told: without a server nothing is known of the collector.
-const ORDER = ["key", "server", "collector", "store", "market"];
+const ORDER = ["key", "server", "collector", "store", "market", "build"];
 const told = new Map();
 
 // An answer that is no answer: `status` is null where there was none at all, `wait_s` as the server asked for.
