@@ -135,8 +135,9 @@ definitions() {
 
 # variable NAME VALUE: as a container's environment is written in JSON.
 variable() {
-    local value=${2//'\'/'\\'}
-    printf '{"name": "%s", "value": "%s"}' "$1" "${value//'"'/'\"'}"
+    local slash=\\ quote=\" value
+    value=${2//"$slash"/"$slash$slash"}
+    printf '{"name": "%s", "value": "%s"}' "$1" "${value//"$quote"/"$slash$quote"}"
 }
 
 # becomes VALUE COMMAND...: waits until the command says so, five minutes at most.
