@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import signal
+from collections.abc import Iterator
 
 import pytest
 
 from collector.interrupts import interrupt_kept
+
+
+@pytest.fixture(autouse=True)
+def a_terminal() -> Iterator[None]:
+    """What a shell starts in the background ignores the signal from its first moment, these tests as well."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def interrupted_and_changed() -> None:

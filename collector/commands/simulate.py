@@ -94,6 +94,12 @@ def _fault_help() -> str:
     show_default=True,
     help="Seconds from the first subscription to a capture's first line, for clients that subscribe in steps.",
 )
+@click.option(
+    "--sent",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Write the id of every message sent into this folder; /sent lists the newest half million of a stream.",
+)
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="A fault; repeatable. See below.")
 @click.option(
     "--ping-interval",
@@ -127,6 +133,7 @@ def simulate(
     captures: tuple[Path, ...],
     speed: float,
     start_delay: float,
+    sent: Path | None,
     faults: tuple[str, ...],
     ping_interval: float | None,
     lifetime: float,
@@ -157,6 +164,7 @@ def simulate(
         captures=captures,
         speed=speed,
         start_delay_s=start_delay,
+        sent=sent,
         faults=parsed,
         ping_interval_s=ping_interval,
         lifetime_s=lifetime,
@@ -181,7 +189,10 @@ async def _serve(config: SimulatorConfig) -> None:
     told = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, told.set)
-    simulator = Simulator(config, SystemClock())
+    try:
+        simulator = Simulator(config, SystemClock())
+    except OSError as error:
+        raise click.BadParameter(f"cannot write {config.sent}: {error.strerror}", param_hint="--sent") from None
     try:
         await simulator.start()
     except CaptureError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, deque
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -197,13 +198,13 @@ class CaptureSource:
         return self.books[symbol].first_text(limit)
 
     def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
-        return list(self._history[symbol])
+        return sorted(self._history[symbol], key=itemgetter("a"))
 
     def trades(self, symbol: str) -> list[dict[str, Any]]:
         """Of an aggregate only the whole quantity is known, so each row here is one aggregate."""
         return [
             {"id": row["l"], "price": row["p"], "qty": row["q"], "time": row["T"], "isBuyerMaker": row["m"]}
-            for row in self._history[symbol]
+            for row in self.agg_trades(symbol)
         ]
 
     def klines(self, symbol: str, interval: str) -> list[list[Any]]:

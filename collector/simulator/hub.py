@@ -12,6 +12,7 @@ from collector.simulator.names import Subscription, delivers, parse_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from collector.simulator.connection import Connection
     from collector.simulator.faults import Fault
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 class Hub:
     """All connections and their subscriptions."""
 
-    def __init__(self) -> None:
+    def __init__(self, sent: Path | None = None) -> None:
+        """
+        Args:
+            sent: the folder that the ledger writes into; see `Ledger`.
+        """
         self.faults = FaultBox()
-        self.ledger = Ledger()
+        self.ledger = Ledger(sent)
         self.counters: Counter[str] = Counter()
         self.connections: dict[int, Connection] = {}
         self.on_subscribed: list[Callable[[str, Subscription], None]] = []

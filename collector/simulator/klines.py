@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
+
+from collector.simulator.packed import PackedRows
 
 _KEPT = 20_000
 
@@ -36,7 +37,7 @@ class KlineSeries:
     def __init__(self, interval_ms: int, now_ms: int, price: int) -> None:
         self.interval_ms = interval_ms
         self.bar = self._empty(now_ms, price)
-        self.closed: deque[Kline] = deque(maxlen=_KEPT)
+        self.closed = PackedRows(_KEPT, len(fields(Kline)), Kline)
 
     def roll(self, now_ms: int) -> Kline | None:
         """Begins the bar of `now_ms`; gives back the one that was open, if it ended."""
@@ -44,7 +45,7 @@ class KlineSeries:
             return None
         done = self.bar
         while self.bar.closed(now_ms):
-            self.closed.append(self.bar)
+            self.closed.append(*astuple(self.bar))
             self.bar = self._empty(self.bar.open_ms + self.interval_ms, self.bar.close)
         return done
 

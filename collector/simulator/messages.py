@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Message(NamedTuple):
@@ -35,12 +38,12 @@ class Source(Protocol):
         """A snapshot from when the source began."""
         ...
 
-    def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
-        """Rows of REST aggTrades known so far, oldest first."""
+    def agg_trades(self, symbol: str) -> Sequence[dict[str, Any]]:
+        """Rows of REST aggTrades known so far, in the order of their ids."""
         ...
 
-    def trades(self, symbol: str) -> list[dict[str, Any]]:
-        """Rows of REST trades and historicalTrades known so far, oldest first."""
+    def trades(self, symbol: str) -> Sequence[dict[str, Any]]:
+        """Rows of REST trades and historicalTrades known so far, in the order of their ids."""
         ...
 
     def klines(self, symbol: str, interval: str) -> list[list[Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from collector.core.channels import INTERVALS_MS
+
 SPOT = "binance"
 USDM = "binanceusdm"
 EXCHANGES = (SPOT, USDM)
@@ -22,22 +24,8 @@ _SPEEDS_MS = {
     "depth20": (100, 250, 500, 1000),
     "markPrice": (1000,),
 }
-KLINE_MS = {
-    "1s": 1_000,
-    "1m": 60_000,
-    "3m": 180_000,
-    "5m": 300_000,
-    "15m": 900_000,
-    "30m": 1_800_000,
-    "1h": 3_600_000,
-    "2h": 7_200_000,
-    "4h": 14_400_000,
-    "6h": 21_600_000,
-    "8h": 28_800_000,
-    "12h": 43_200_000,
-    "1d": 86_400_000,
-}
-"""Kline intervals that are simulated; weeks and months are not."""
+KLINE_MS = {name: span_ms for name, span_ms in INTERVALS_MS.items() if name not in ("3d", "1w")}
+"""Kline intervals that are simulated; three days, weeks and months are not."""
 
 
 class Subscription(NamedTuple):

@@ -66,15 +66,23 @@ def book_ticker(instrument: Instrument, now_ms: int, top: TopOfBook) -> bytes:
     return encode(head | quotes | {"T": now_ms - 1, "E": now_ms, "st": 1})
 
 
-def agg_trade_row(instrument: Instrument, time_ms: int, fill: Fill) -> dict[str, Any]:
+def agg_trade_row(
+    instrument: Instrument,
+    time_ms: int,
+    fill_id: int,
+    price: int,
+    lots: int,
+    first_trade_id: int,
+    last_trade_id: int,
+    buyer_is_maker: int,
+) -> dict[str, Any]:
     """A row of REST aggTrades; the websocket sends the same with a head."""
-    quantity = instrument.quantity_text(fill.lots)
-    row: dict[str, Any] = {"a": fill.id, "p": instrument.price_text(fill.price), "q": quantity}
+    row: dict[str, Any] = {"a": fill_id, "p": instrument.price_text(price), "q": instrument.quantity_text(lots)}
     if instrument.exchange != SPOT:
         # One fill in 16 holds a part against retail price improvement orders, which nq leaves out.
-        retail = fill.lots // 10 if fill.id % 16 == 0 else 0
-        row["nq"] = instrument.quantity_text(fill.lots - retail)
-    row |= {"f": fill.first_trade_id, "l": fill.last_trade_id, "T": time_ms, "m": fill.buyer_is_maker}
+        retail = lots // 10 if fill_id % 16 == 0 else 0
+        row["nq"] = instrument.quantity_text(lots - retail)
+    row |= {"f": first_trade_id, "l": last_trade_id, "T": time_ms, "m": bool(buyer_is_maker)}
     if instrument.exchange == SPOT:
         row["M"] = True
     return row
@@ -113,7 +121,7 @@ def force_order(instrument: Instrument, now_ms: int, fill: Fill) -> bytes:
 
 
 def trade_row(
-    instrument: Instrument, time_ms: int, trade_id: int, price: int, lots: int, buyer_is_maker: bool
+    instrument: Instrument, time_ms: int, trade_id: int, price: int, lots: int, buyer_is_maker: int
 ) -> dict[str, Any]:
     """A row of REST trades and historicalTrades."""
     row: dict[str, Any] = {
@@ -122,7 +130,7 @@ def trade_row(
         "qty": instrument.quantity_text(lots),
         "quoteQty": turnover_text(instrument, price * lots),
         "time": time_ms,
-        "isBuyerMaker": buyer_is_maker,
+        "isBuyerMaker": bool(buyer_is_maker),
     }
     return row | ({"isBestMatch": True} if instrument.exchange == SPOT else {})
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -197,27 +199,25 @@ class Rest:
                 raise _ApiError(-4166, "Search window is restricted to recent 2 days.")
             if start_ms is not None and end_ms is not None and end_ms - start_ms > _HOUR_MS:
                 raise _ApiError(-4166, "Search window is restricted to 1 hour.")
-        rows: list[dict[str, Any]]
         rows = self._source.agg_trades(symbol) if symbol in self._source.symbols() else []
         if from_id is not None:
-            found = [row for row in rows if row["a"] >= from_id][:limit]
+            found = _from(rows, "a", from_id, limit)
             if self.exchange == USDM and found and found[0]["T"] < now_ms - _REACH_MS:
                 raise _ApiError(-4166, "Search window is restricted to recent 2 days.")
             return found
-        if start_ms is None and end_ms is None:
-            return rows[-limit:]
-        inside = [
-            row for row in rows if (start_ms is None or row["T"] >= start_ms) and (end_ms is None or row["T"] <= end_ms)
-        ]
-        return inside[-limit:] if start_ms is None else inside[:limit]
+        begin = 0 if start_ms is None else bisect_left(rows, start_ms, key=itemgetter("T"))
+        end = len(rows) if end_ms is None else bisect_right(rows, end_ms, key=itemgetter("T"))
+        if start_ms is None:
+            return list(rows[max(0, end - limit) : end])
+        return list(rows[begin : min(end, begin + limit)])
 
     def _trades(self, symbol: str, query: Mapping[str, str], *, by_id: bool) -> list[dict[str, Any]]:
         limit = min(_integer(query, "limit") or 500, 1000)
         rows = self._source.trades(symbol) if symbol in self._source.symbols() else []
         from_id = _integer(query, "fromId") if by_id else None
         if from_id is not None:
-            return [row for row in rows if row["id"] >= from_id][:limit]
-        return rows[-limit:]
+            return _from(rows, "id", from_id, limit)
+        return list(rows[-limit:])
 
     def _klines(self, symbol: str, query: Mapping[str, str], now_ms: int) -> list[list[Any]]:
         interval = query.get("interval")
@@ -260,6 +260,11 @@ def _funding_rates(symbol: str, query: Mapping[str, str], now_ms: int) -> list[d
             text = {"fundingRate": f"{rate:.8f}", "markPrice": f"{mark}.00000000"}
             rows.append({"symbol": symbol, "fundingTime": paid_ms, **text})
     return rows[-limit:] if start_ms is None else rows[:limit]
+
+
+def _from(rows: Sequence[dict[str, Any]], key: str, first_id: int, limit: int) -> list[dict[str, Any]]:
+    begin = bisect_left(rows, first_id, key=itemgetter(key))
+    return list(rows[begin : begin + limit])
 
 
 def _integer(query: Mapping[str, str], key: str) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from collector.simulator import payloads
@@ -10,9 +10,10 @@ from collector.simulator.klines import Kline, KlineSeries
 from collector.simulator.messages import Message
 from collector.simulator.model import REACH_TICKS, Fill, MarketModel
 from collector.simulator.names import KLINE_MS, SPOT, USDM
+from collector.simulator.packed import PackedRows
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from collector.simulator.instruments import Instrument
     from collector.simulator.model import Step
@@ -83,8 +84,8 @@ class SeededMarket:
         """
         self.instrument = instrument
         self.model = MarketModel(instrument, seed, depth, signal, reach_ticks)
-        self.history: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
-        self.single_trades: deque[dict[str, Any]] = deque(maxlen=_HISTORY_ROWS)
+        self.history = PackedRows(_HISTORY_ROWS, 7, partial(payloads.agg_trade_row, instrument))
+        self.single_trades = PackedRows(_HISTORY_ROWS, 5, partial(payloads.trade_row, instrument))
         self._changes = changes_per_diff * STEP_MS / 100
         self._orders = orders_per_s * STEP_MS / 1000
         self._windows: dict[int, _DiffWindow] = {}
@@ -160,19 +161,18 @@ class SeededMarket:
             del self._windows[speed_ms]
 
     def _fill(self, fill: Fill, now_ms: int, channels: set[str], messages: list[Message]) -> None:
-        row = payloads.agg_trade_row(self.instrument, now_ms - 1, fill)
-        self.history.append(row)
+        trade_ids = (fill.first_trade_id, fill.last_trade_id)
+        numbers = (now_ms - 1, fill.id, fill.price, fill.lots, *trade_ids, fill.buyer_is_maker)
+        self.history.append(*numbers)
         for series in self._klines.values():
-            series.add(fill.price, fill.lots, fill.first_trade_id, fill.last_trade_id, not fill.buyer_is_maker)
+            series.add(fill.price, fill.lots, *trade_ids, not fill.buyer_is_maker)
         for trade_id, lots in enumerate(fill.parts, fill.first_trade_id):
-            self.single_trades.append(
-                payloads.trade_row(self.instrument, now_ms - 1, trade_id, fill.price, lots, fill.buyer_is_maker)
-            )
+            self.single_trades.append(now_ms - 1, trade_id, fill.price, lots, fill.buyer_is_maker)
             if "trade" in channels:
                 payload = payloads.trade(self.instrument, now_ms, trade_id, fill.price, lots, fill.buyer_is_maker)
                 messages.append(self._message("trade", 0, trade_id, payload))
         if "aggTrade" in channels:
-            payload = payloads.agg_trade(self.instrument, now_ms, row)
+            payload = payloads.agg_trade(self.instrument, now_ms, payloads.agg_trade_row(self.instrument, *numbers))
             messages.append(self._message("aggTrade", 0, fill.id, payload))
         # About one fill in 20 is a liquidation; the stream shows at most one a second (the exchange's rule).
         if "forceOrder" in channels and fill.id % 20 == 0 and now_ms - self._forced_ms >= 1000:
@@ -260,11 +260,11 @@ class SeededSource:
     def stale_depth(self, symbol: str, limit: int, now_ms: int) -> bytes:
         return self.markets[symbol].stale_depth(limit, now_ms)
 
-    def agg_trades(self, symbol: str) -> list[dict[str, Any]]:
-        return list(self.markets[symbol].history)
+    def agg_trades(self, symbol: str) -> Sequence[dict[str, Any]]:
+        return self.markets[symbol].history
 
-    def trades(self, symbol: str) -> list[dict[str, Any]]:
-        return list(self.markets[symbol].single_trades)
+    def trades(self, symbol: str) -> Sequence[dict[str, Any]]:
+        return self.markets[symbol].single_trades
 
     def klines(self, symbol: str, interval: str) -> list[list[Any]]:
         return self.markets[symbol].klines(interval)

@@ -58,6 +58,8 @@ class SimulatorConfig:
     start_delay_s: float = 0.5
     """Pause between the first subscription and a capture's first line."""
     faults: Sequence[Fault] = ()
+    sent: Path | None = None
+    """Folder for the ids of all that was sent; without it only the newest half million of a stream are known."""
     ping_interval_s: float | None = None
     pong_timeout_s: float | None = None
     lifetime_s: float = 86_400.0
@@ -77,7 +79,7 @@ class Simulator:
     def __init__(self, config: SimulatorConfig, clock: Clock) -> None:
         self.config = config
         self.clock = clock
-        self.hub = Hub()
+        self.hub = Hub(config.sent)
         self.strikes = Strikes(self.hub, clock, self._spawn)
         self.url = ""
         self._exchanges: dict[str, _Exchange] = {}
@@ -139,6 +141,7 @@ class Simulator:
         for connection in list(self.hub.connections.values()):
             connection.thawed.set()
             await connection.close(1001, "simulator ends")
+        self.hub.ledger.flush()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

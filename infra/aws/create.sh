@@ -33,9 +33,12 @@ aws s3api put-bucket-policy --bucket "$bucket" --policy '{"Version": "2012-10-17
 say "Registry $registry/$stack"
 aws ecr describe-repositories --repository-names "$stack" >/dev/null 2>&1 ||
     aws ecr create-repository --repository-name "$stack" --image-scanning-configuration scanOnPush=true >/dev/null
-aws ecr put-lifecycle-policy --repository-name "$stack" --lifecycle-policy-text '{"rules": [{"rulePriority": 1,
-    "description": "The last ten", "action": {"type": "expire"},
-    "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10}}]}' >/dev/null
+aws ecr put-lifecycle-policy --repository-name "$stack" --lifecycle-policy-text '{"rules": [
+    {"rulePriority": 1, "description": "That of the nightly job stays", "action": {"type": "expire"},
+     "selection": {"tagStatus": "tagged", "tagPrefixList": ["training"], "countType": "imageCountMoreThan",
+                   "countNumber": 1}},
+    {"rulePriority": 2, "description": "The last ten", "action": {"type": "expire"},
+     "selection": {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 10}}]}' >/dev/null
 
 say "Log $log_group"
 [ "$(aws logs describe-log-groups --log-group-name-prefix "$log_group" \
@@ -44,10 +47,7 @@ say "Log $log_group"
 aws logs put-retention-policy --log-group-name "$log_group" --retention-in-days 30
 
 say "Rights"
-if ! aws iam get-role --role-name "$stack" >/dev/null 2>&1; then
-    aws iam create-role --role-name "$stack" --assume-role-policy-document '{"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}' >/dev/null
-fi
+role "$stack" ec2.amazonaws.com
 aws iam put-role-policy --role-name "$stack" --policy-name collector --policy-document '{"Version": "2012-10-17",
     "Statement": [
     {"Effect": "Allow", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::'"$bucket"'"},

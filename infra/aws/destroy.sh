@@ -9,6 +9,31 @@ case " $* " in
 *) fail "takes down $stack in account $account, region $region; say destroy.sh --yes, and --data to delete all rows too" ;;
 esac
 
+if aws events describe-rule --name "$job" >/dev/null 2>&1; then
+    say "The nightly job goes; its models stay in the bucket"
+    aws events remove-targets --rule "$job" --ids job >/dev/null
+    aws events delete-rule --name "$job"
+fi
+# Batch lets go of nothing that is enabled, or that something else still names.
+if [ -n "$(queues status)" ]; then
+    aws batch update-job-queue --job-queue "$job" --state DISABLED >/dev/null
+    becomes VALID queues status
+    aws batch delete-job-queue --job-queue "$job"
+    becomes '' queues status
+fi
+if [ -n "$(environments status)" ]; then
+    aws batch update-compute-environment --compute-environment "$job" --state DISABLED >/dev/null
+    becomes VALID environments status
+    aws batch delete-compute-environment --compute-environment "$job"
+    becomes '' environments status
+fi
+for definition in $(definitions); do
+    aws batch deregister-job-definition --job-definition "$definition"
+done
+for name in "$job" "$stack-batch-execution" "$stack-batch-service" "$stack-schedule"; do
+    remove_role "$name"
+done
+
 existing=$(instances)
 for instance in $existing; do
     say "$instance stores what it has and goes"
@@ -40,11 +65,7 @@ if aws iam get-instance-profile --instance-profile-name "$stack" >/dev/null 2>&1
     aws iam remove-role-from-instance-profile --instance-profile-name "$stack" --role-name "$stack"
     aws iam delete-instance-profile --instance-profile-name "$stack"
 fi
-if aws iam get-role --role-name "$stack" >/dev/null 2>&1; then
-    aws iam detach-role-policy --role-name "$stack" --policy-arn arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore
-    aws iam delete-role-policy --role-name "$stack" --policy-name collector
-    aws iam delete-role --role-name "$stack"
-fi
+remove_role "$stack"
 aws logs delete-log-group --log-group-name "$log_group" 2>/dev/null || true
 aws ecr delete-repository --repository-name "$stack" --force >/dev/null 2>&1 || true
 case " $* " in

@@ -23,6 +23,30 @@ account=$(aws sts get-caller-identity --query Account --output text) ||
 bucket=$stack-$account-$region
 registry=$account.dkr.ecr.$region.amazonaws.com
 log_group=/$stack
+job=$stack-training
+new_roles=0
+
+# role NAME SERVICE: a role that this service may take, made if it is not there.
+role() {
+    ! aws iam get-role --role-name "$1" >/dev/null 2>&1 || return 0
+    aws iam create-role --role-name "$1" --assume-role-policy-document '{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "'"$2"'"}, "Action": "sts:AssumeRole"}]}' >/dev/null
+    new_roles=$((new_roles + 1))
+}
+
+# remove_role NAME: with all its rights, if it is there.
+remove_role() {
+    local policy
+    aws iam get-role --role-name "$1" >/dev/null 2>&1 || return 0
+    for policy in $(aws iam list-attached-role-policies --role-name "$1" \
+        --query 'AttachedPolicies[].PolicyArn' --output text); do
+        aws iam detach-role-policy --role-name "$1" --policy-arn "$policy"
+    done
+    for policy in $(aws iam list-role-policies --role-name "$1" --query 'PolicyNames' --output text); do
+        aws iam delete-role-policy --role-name "$1" --policy-name "$policy"
+    done
+    aws iam delete-role --role-name "$1"
+}
 
 # Machines of this stack that are not gone, oldest first.
 instances() {
@@ -91,6 +115,41 @@ logged() {
     found=$(aws logs filter-log-events --log-group-name "$log_group" --log-stream-names "$(of_instance "$1" PrivateDnsName)" \
         --filter-pattern "\"$2\"" --query 'length(events)' --output text 2>/dev/null) || return 1
     [ "${found:-0}" -gt 0 ]
+}
+
+# environments FIELD, queues FIELD: of the nightly job's compute environment and queue; nothing where there is none.
+environments() {
+    aws batch describe-compute-environments --compute-environments "$job" --output text \
+        --query "computeEnvironments[?status!='DELETED'].$1"
+}
+
+queues() {
+    aws batch describe-job-queues --job-queues "$job" --output text --query "jobQueues[?status!='DELETED'].$1"
+}
+
+# The revisions of the nightly job that may run.
+definitions() {
+    aws batch describe-job-definitions --job-definition-name "$job" --status ACTIVE \
+        --query 'jobDefinitions[].jobDefinitionArn' --output text
+}
+
+# variable NAME VALUE: as a container's environment is written in JSON.
+variable() {
+    local slash=\\ quote=\" value
+    value=${2//"$slash"/"$slash$slash"}
+    printf '{"name": "%s", "value": "%s"}' "$1" "${value//"$quote"/"$slash$quote"}"
+}
+
+# becomes VALUE COMMAND...: waits until the command says so, five minutes at most.
+becomes() {
+    local wanted=$1 said='' tries
+    shift
+    for ((tries = 0; tries < 100; tries++)); do
+        said=$("$@")
+        [ "$said" != "$wanted" ] || return 0
+        sleep 3
+    done
+    fail "$job: '$*' says '$said' and not '$wanted' after five minutes; once it does, run this again"
 }
 
 scratch=$(mktemp -d)

@@ -69,6 +69,13 @@ def run(*command: str, cwd: Path = ROOT, env: dict[str, str] | None = None, time
     return done.stdout
 
 
+def refused(script: str, env: dict[str, str], *arguments: str) -> str:
+    """What a script says when it cannot."""
+    done = subprocess.run([script, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stdout + done.stderr
+    return done.stderr
+
+
 def scripts() -> Sequence[Path]:
     """Every shell script of the repository."""
     return sorted([ROOT / "run.sh", ROOT / ".ci/run", *INFRA.rglob("*.sh"), *(ROOT / "benchmarks").glob("*.sh")])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -16,10 +17,11 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.infra.conftest import ROOT, run, tool
+from tests.infra.conftest import refused, run, tool
 
 pytestmark = pytest.mark.infra
 REGION = "ap-northeast-1"
+JOB = "depth-collector-training"
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +142,7 @@ def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, st
     # moto takes the policy's "never without TLS" for "never".
     s3.delete_bucket_policy(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="trades/a", Body=b"rows")
-    refused = subprocess.run(["infra/aws/destroy.sh"], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2
+    assert "--yes" in refused("infra/aws/destroy.sh", env)
     assert len(machines(ec2)) == 1
     run("infra/aws/destroy.sh", "--yes", env=env)
     assert s3.head_object(Bucket=bucket, Key="trades/a")
@@ -152,20 +153,69 @@ def test_from_nothing_to_a_collector_and_back_twice(moto: str, env: dict[str, st
     run("infra/aws/destroy.sh", "--yes", "--data", env=env)
 
 
+def test_the_nightly_job_is_made_updated_and_taken_down_twice(moto: str, env: dict[str, str]) -> None:
+    training = "infra/aws/training.sh"
+    batch, events, iam, s3 = (client(moto, service) for service in ("batch", "events", "iam", "s3"))
+    bucket = f"depth-collector-123456789012-{REGION}"
+    assert "create.sh" in refused(training, env)
+    run("infra/aws/create.sh", env=env)
+    roles = {one["RoleName"] for one in iam.list_roles()["Roles"]}
+    assert "deploy.sh --training" in refused(training, env)
+    assert {one["RoleName"] for one in iam.list_roles()["Roles"]} == roles
+    # What deploy.sh --training leaves: docker only says yes here.
+    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json"}
+    client(moto, "ecr").put_image(
+        repositoryName="depth-collector", imageTag="training", imageManifest=json.dumps(manifest)
+    )
+
+    env |= {"JOB_SYMBOL": "ETHUSDT", "JOB_TRAIN": '--epochs 5 --features a,b --name "x\\y"'}
+    run(training, env=env)
+    said = run(training, env={**env, "JOB_SCHEDULE": "cron(0 4 * * ? *)", "JOB_DAYS": "7"})
+    assert f"s3://{bucket}/models" in said
+    assert events.describe_rule(Name=JOB)["ScheduleExpression"] == "cron(0 4 * * ? *)"
+    (target,) = events.list_targets_by_rule(Rule=JOB)["Targets"]
+    (queue,) = batch.describe_job_queues()["jobQueues"]
+    (place,) = batch.describe_compute_environments()["computeEnvironments"]
+    assert queue["computeEnvironmentOrder"][0]["computeEnvironment"] == place["computeEnvironmentArn"]
+    assert place["computeResources"]["type"] == "FARGATE_SPOT"
+    (definition,) = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+    assert (target["Arn"], target["BatchParameters"]["JobDefinition"]) == (
+        queue["jobQueueArn"],
+        definition["jobDefinitionArn"],
+    )
+    container = definition["containerProperties"]
+    variables = {one["name"]: one["value"] for one in container["environment"]}
+    assert {name: variables[name] for name in ("JOB_SYMBOL", "JOB_DAYS", "JOB_TRAIN", "S3_BUCKET")} == {
+        "JOB_SYMBOL": "ETHUSDT",
+        "JOB_DAYS": "7",
+        "JOB_TRAIN": env["JOB_TRAIN"],
+        "S3_BUCKET": bucket,
+    }
+    (right,) = (
+        one
+        for one in iam.get_role_policy(RoleName=JOB, PolicyName="training")["PolicyDocument"]["Statement"]
+        if "s3:PutObject" in one["Action"]
+    )
+    assert right["Resource"] == f"arn:aws:s3:::{bucket}/models/*", "it may not change rows"
+    for name in (container["jobRoleArn"], container["executionRoleArn"], target["RoleArn"], place["serviceRole"]):
+        assert iam.get_role(RoleName=name.rpartition("/")[2])
+
+    s3.delete_bucket_policy(Bucket=bucket)  # as above
+    for data in ((), ("--data",)):
+        run("infra/aws/destroy.sh", "--yes", *data, env=env)
+        assert not batch.describe_job_queues()["jobQueues"]
+        assert not batch.describe_compute_environments()["computeEnvironments"]
+        assert not batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+        assert not events.list_rules()["Rules"]
+        assert not iam.list_roles()["Roles"]
+    assert not s3.list_buckets()["Buckets"]
+
+
 def test_an_update_that_does_not_collect_leaves_the_old_machine_alone(moto: str, env: dict[str, str]) -> None:
     ec2 = client(moto, "ec2")
     run("infra/aws/create.sh", env=env)
     (old,) = machines(ec2)
-    failed = subprocess.run(
-        ["infra/aws/update.sh"],
-        cwd=ROOT,
-        env={**env, "UPDATE_WAIT_S": "0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert failed.returncode == 2
-    assert "the old machine goes on" in failed.stderr
+    assert "the old machine goes on" in refused("infra/aws/update.sh", {**env, "UPDATE_WAIT_S": "0"})
     assert machines(ec2)[old] == "running"
     # Neither machine has said that everything is stored.
     said = run("infra/aws/destroy.sh", "--yes", env=env)
@@ -177,10 +227,6 @@ def test_an_update_that_does_not_collect_leaves_the_old_machine_alone(moto: str,
 
 def test_without_an_account_it_says_what_to_do(env: dict[str, str]) -> None:
     nobody = {**env, "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
-    done = subprocess.run(["infra/aws/create.sh"], cwd=ROOT, env=nobody, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "aws configure" in done.stderr
+    assert "aws configure" in refused("infra/aws/create.sh", nobody)
     nowhere = {name: value for name, value in env.items() if name != "AWS_REGION"}
-    done = subprocess.run(["infra/aws/create.sh"], cwd=ROOT, env=nowhere, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "AWS_REGION" in done.stderr
+    assert "AWS_REGION" in refused("infra/aws/create.sh", nowhere)

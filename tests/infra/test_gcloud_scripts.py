@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.infra.conftest import ROOT, run, tool
+from tests.infra.conftest import refused, run, tool
 from tests.infra.google_recorder import PROJECT, Recorder
 
 pytestmark = pytest.mark.infra
@@ -73,7 +72,7 @@ def test_from_nothing_to_a_collector_on_bigtable_and_back_twice(recorder: Record
     assert len(new) == 1
     assert not old & new
     assert len(recorder.named("disks")) == 1
-    assert "--yes" in _refused("infra/gcloud/destroy.sh", env)
+    assert "--yes" in refused("infra/gcloud/destroy.sh", env)
     assert _machines(recorder) == new
     run("infra/gcloud/destroy.sh", "--yes", env=env)
     assert not _machines(recorder)
@@ -102,12 +101,12 @@ def test_on_the_local_disk_an_update_keeps_machine_and_disk(recorder: Recorder, 
 
 def test_the_nightly_job_is_made_updated_and_taken_down_twice(recorder: Recorder, env: dict[str, str]) -> None:
     training = "infra/gcloud/training.sh"
-    assert "BACKEND=bigtable" in _refused(training, env)
+    assert "BACKEND=bigtable" in refused(training, env)
     # What create.sh and deploy.sh --training leave, of which the first is run above.
     instance = f"/bigtableadmin/v2/projects/{PROJECT}/instances/depth-collector"
     repository = f"/artifactregistry/v1/projects/{PROJECT}/locations/asia-southeast1/repositories/depth-collector"
     recorder.resources |= {instance: {"name": instance[18:]}, repository: {"name": repository[21:], "format": "DOCKER"}}
-    assert "deploy.sh --training" in _refused(training, env)
+    assert "deploy.sh --training" in refused(training, env)
     image = f"{repository}/packages/training"
     recorder.resources[f"{image}/tags/live"] = {"version": f"{image[21:]}/versions/sha256:{'a' * 64}"}
 
@@ -145,21 +144,14 @@ def test_a_right_is_given_again_until_its_new_account_is_known(recorder: Recorde
 
 def test_without_a_project_it_says_how_to_find_one(env: dict[str, str]) -> None:
     del env["PROJECT_ID"]
-    assert "gcloud projects list" in _refused("infra/gcloud/create.sh", env)
+    assert "gcloud projects list" in refused("infra/gcloud/create.sh", env)
 
 
 def test_without_a_login_nothing_is_called_gone(recorder: Recorder, env: dict[str, str]) -> None:
     recorder.logged_in = False
-    said = _refused("infra/gcloud/destroy.sh", env, "--yes")
+    said = refused("infra/gcloud/destroy.sh", env, "--yes")
     assert "gcloud auth login" in said
     assert "is gone" not in said
-
-
-def _refused(script: str, env: dict[str, str], *arguments: str) -> str:
-    """What it says when it cannot."""
-    done = subprocess.run([script, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 2, done.stderr
-    return done.stderr
 
 
 def _machines(recorder: Recorder) -> set[str]:

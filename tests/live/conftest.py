@@ -1,21 +1,12 @@
-"""Fixtures that end what they started."""
+"""A simulator for each test."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
 from tests.live.harness import Process, Simulator
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    """Processes put in here are gone after the test."""
-    started: list[Process] = []
-    yield started
-    for process in started:
-        process.kill()
 
 
 @pytest.fixture

@@ -102,6 +102,7 @@ def test_the_ledger_keeps_speeds_apart():
         "dropped": [2],
         "damaged": [3],
         "truncated": False,
+        "file": None,
     }
     with pytest.raises(ValueError, match="several speeds"):
         ledger.sent(USDM, "BTCUSDT", "depth", None)

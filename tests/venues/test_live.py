@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-
-import pytest
 
 from collector.audit.gaps import id_cover, read_gaps
 from collector.sources.capture import RAW_STREAM, read_capture
@@ -17,14 +14,6 @@ from tests.live.harness import Process, collector
 from tests.live.invariant import stored_ids
 from tests.stores import differing, open_local, rows
 from tests.venues.server import VenueServer
-
-
-@pytest.fixture
-def processes() -> Iterator[list[Process]]:
-    started: list[Process] = []
-    yield started
-    for process in started:
-        process.kill()
 
 
 def run(exchange: str, server: VenueServer, data_dir: Path, processes: list[Process], *options: str) -> Process:

@@ -108,12 +108,23 @@ resource "aws_ecr_repository" "collector" {
 resource "aws_ecr_lifecycle_policy" "collector" {
   repository = aws_ecr_repository.collector.name
   policy = jsonencode({
-    rules = [{
-      rulePriority = 1
-      description  = "The last ten"
-      selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
-      action       = { type = "expire" }
-    }]
+    rules = [
+      {
+        rulePriority = 1
+        # What one rule keeps, no later one expires.
+        description = "That of the nightly job stays"
+        selection = {
+          tagStatus = "tagged", tagPrefixList = ["training"], countType = "imageCountMoreThan", countNumber = 1
+        }
+        action = { type = "expire" }
+      },
+      {
+        rulePriority = 2
+        description  = "The last ten"
+        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 10 }
+        action       = { type = "expire" }
+      },
+    ]
   })
 }
 
