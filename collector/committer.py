@@ -183,6 +183,7 @@ class Committer:
             except JournalFailed as error:
                 raise MachineFailed(str(error)) from error
             self._known |= beginnings.keys()
+            self._begun(beginnings)
 
     def _state(self, market: Market, gaps: list[Refused]) -> None:
         running = any(venue.exchange == market.exchange and market.symbol in venue.markets for venue in self._venues)

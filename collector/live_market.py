@@ -45,7 +45,10 @@ class LiveMarket:
         """What a next session needs beside the rows drained so far, as JSON of a `Resume`. Before the first drain it
         ends before this session's beginning, of which nothing is drained."""
         self.begun = asyncio.Event()
-        """Set once a commit has what it remembers. A kill before that leaves no trace of what it listened for."""
+        """Set once a commit has something that it remembers. A kill before that leaves no trace of what it listened
+        for."""
+        if session.resume is not None:
+            self.begun.set()
         self.handovers: dict[str, Handover] = {}
         """Of each stream that two connections carry."""
         self._streams = streams

@@ -184,7 +184,7 @@ class Pipeline:
             asyncio.create_task(garbage.look_each_minute(), name="garbage"),
             asyncio.create_task(memory.keep_giving_back(), name="memory"),
         ]
-        self._feeds = [asyncio.create_task(venue.feed.run(), name=venue.exchange) for venue in self._collecting]
+        self._feeds = [asyncio.create_task(venue.listen(), name=venue.exchange) for venue in self._collecting]
         histories = [venue.history for venue in self._collecting if venue.history is not None]
         self._feeds += [asyncio.create_task(history.run()) for history in histories]
         self._tasks += [*self._chores, *self._feeds]

@@ -123,6 +123,13 @@ class Venue:
         for info in self.feed.markets:
             self._begin(info, names[info.symbol])
 
+    async def listen(self) -> None:
+        """Collects, as `Feed.run`, once a commit knows of every market: of one that is new, where there is no room for
+        that either, a kill would leave no trace."""
+        for live in tuple(self.markets.values()):
+            await live.begun.wait()
+        await self.feed.run()
+
     def _joined(self, info: MarketInfo, streams: Sequence[Stream]) -> None:
         self._begin(info, {stream_of(stream.channel): stream.name for stream in streams})
         if self.on_joined is not None:

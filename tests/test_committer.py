@@ -90,6 +90,23 @@ async def test_a_market_has_begun_once_a_commit_has_what_it_remembers(
     assert rig.states().keys() == MARKETS
 
 
+async def test_where_rows_find_no_room_a_market_begins_with_what_it_remembers_alone(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = rig.journal.commit
+
+    def full(batches: Any, states: Any) -> Any:
+        if batches:
+            raise JournalFull("full")
+        return commit(batches, states)
+
+    rig.second()
+    monkeypatch.setattr(rig.journal, "commit", full)
+    await rig.committer.commit()
+    assert all(live.begun.is_set() for live in rig.feed.markets.values())
+    assert rig.states().keys() == MARKETS
+
+
 async def test_without_a_journal_a_market_has_begun_at_once(rig: Rig) -> None:
     rig.committer.journal = None
     await rig.committer.commit()

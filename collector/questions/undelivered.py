@@ -60,15 +60,23 @@ class WithUndelivered(Backend):
     def _scan(
         self, table: str, market: Market, start_ns: int | None, end_ns: int | None, columns: Sequence[str] | None
     ) -> Iterator[pa.RecordBatch]:
-        # The journal is looked at first, and kept as it was: what is delivered meanwhile is then in both.
-        with self._journal() as journal:
-            if journal is None or not (heads := _heads(journal, table, market, start_ns, end_ns)):
+        # The journal is looked at first, and as it was then: what is delivered meanwhile is in both.
+        with contextlib.ExitStack() as looking:
+            journal = looking.enter_context(self._journal())
+            heads = [] if journal is None else _heads(journal, table, market, start_ns, end_ns)
+            if journal is None or not heads:
+                looking.close()
                 yield from self.stored.scan(table, market, start_ns, end_ns, columns)
                 return
             definition = known(table)
             names = list(definition.schema.names if columns is None else columns)
             needed = dict.fromkeys([*names, *definition.key, *(name for name, _ in definition.prefer)])
-            waiting = (piece.select(list(needed)) for piece in _pieces(journal, definition, heads, (start_ns, end_ns)))
+            pieces = _pieces(journal, definition, heads, (start_ns, end_ns))
+            waiting: Iterator[pa.Table] = (piece.select(list(needed)) for piece in pieces)
+            if sum(size for _, size in heads) <= _PIECE_BYTES:
+                # A journal that always has a reader cannot start its log over, so nobody looks for longer than needed.
+                waiting = iter(list(waiting))
+                looking.close()
             stored = self.stored.scan(table, market, start_ns, end_ns, list(needed))
             for rows in _merged(definition, stored, waiting):
                 yield from rows.select(names).to_batches()

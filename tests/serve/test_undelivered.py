@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -111,6 +113,18 @@ def test_what_is_delivered_in_the_middle_of_a_scan_is_in_it_once(halves: Halves)
     first = next(scan)
     halves.stored(20, 30)
     assert ids(pa.Table.from_batches([first, *scan])) == list(range(40))
+
+
+def test_the_log_of_the_journal_starts_over_while_a_scan_is_under_way(halves: Halves) -> None:
+    halves.stored(0, 10)
+    halves.waits(20)
+    scan = halves.whole.scan(TABLE, BTC)
+    next(scan)
+    halves.waits(30)
+    with contextlib.closing(sqlite3.connect(halves.folder / JOURNAL_FILE, timeout=0)) as journal:
+        ((busy, in_log, copied),) = journal.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    assert (busy, in_log) == (0, copied), "whoever reads all the time would let the log grow without end"
+    assert ids(pa.Table.from_batches(list(scan))) == list(range(10, 30))
 
 
 @pytest.mark.parametrize("client", [get_local_client, get_hot_client])
