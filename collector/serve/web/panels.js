@@ -6,11 +6,11 @@ const NO_FEATURES = ["exchange", "symbol", "feature_set", "epoch", "valid", "num
 
 function table(rows) {
   const body = document.createElement("table");
-  for (const [name, value] of rows) {
+  for (const [name, ...values] of rows) {
     const row = body.insertRow();
     row.append(Object.assign(document.createElement("th"), { scope: "row" }));
     row.firstChild.append(name);
-    row.insertCell().textContent = value;
+    for (const value of values) row.insertCell().textContent = value;
   }
   return body;
 }
@@ -57,11 +57,14 @@ export function showFeatures(row) {
   if (!row) return void (at("features").textContent = "none stored");
   const found = Object.entries(row).filter(([name]) => !NO_FEATURES.includes(name));
   const known = found.filter(([, value]) => value !== null);
-  at("features").replaceChildren(table(known.map(([name, value]) => [name, short(value, 6)])));
+  at("features").replaceChildren(table(known.map(([name, value]) => [name, name === "cvd_anchor" ? (Date.now() / 1000 - value < 86400 ? clock(value) : day(value)) : short(value, 6)])));
   if (known.length < found.length) at("features").append(Object.assign(document.createElement("p"), { className: "small", textContent: `${found.length - known.length} more are not collected, or not known yet.` }));
 }
 
 export function showBars(bars) {
   if (!bars.length) return void (at("bars").textContent = "none stored");
-  at("bars").replaceChildren(table(bars.map((bar) => [`${bar.interval} close`, `${short(bar.close)}, volume ${amount(bar.volume)}, delta ${short(bar.delta, 3)}`])));
+  at("bars").replaceChildren(table([
+    ["", "close", "volume", "delta"],
+    ...bars.map((bar) => [bar.interval, short(bar.close), amount(bar.volume), short(bar.delta, 3)]),
+  ]));
 }
