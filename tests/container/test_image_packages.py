@@ -12,10 +12,10 @@ from pathlib import Path
 from storage_backends.bigtable.options import BigtableOptions
 from tests.bigtable_emulator import emulator_host, flags_of, options
 from tests.container.image_only import foreign
-from tests.live.conftest import processes, simulate
+from tests.live.conftest import simulate
 from tests.live.harness import ROOT, Process, Simulator
 
-__all__ = ["emulator_host", "options", "processes", "simulate"]
+__all__ = ["emulator_host", "options", "simulate"]
 
 MODULE = "tests.container.image_only"
 
