@@ -31,7 +31,7 @@ def to_pandas(rows: pa.Table) -> pd.DataFrame:
     if plan.numbers is None:
         return rows.to_pandas(types_mapper=_lists)
     columns = rows.columns
-    blocks: list[tuple[Any, Any]] = [(NumbersArray(columns[at]), places) for at, places in plan.lists]
+    blocks: list[tuple[Any, Any]] = [(NumbersArray(columns[at], dtype), places) for at, places, dtype in plan.lists]
     blocks += ((_text().__from_arrow__(columns[at].cast(pa.large_string())), places) for at, places in plan.texts)
     alike: dict[Any, list[tuple[int, Any]]] = {}
     for place in plan.numbers:
@@ -54,7 +54,7 @@ class _Plan(NamedTuple):
 
     schema: pa.Schema
     columns: pd.Index[str]
-    lists: list[tuple[int, Any]]
+    lists: list[tuple[int, Any, Any]]
     texts: list[tuple[int, Any]]
     numbers: list[int] | None
 
@@ -77,12 +77,12 @@ def _plan(schema: pa.Schema) -> _Plan:
 def _made(schema: pa.Schema) -> _Plan:
     import pandas as pd
 
-    from collector.client.pandas_lists import is_numbers
+    from collector.client.pandas_lists import NumbersDtype, is_numbers
 
     lists, texts, numbers, other = [], [], [], False
     for place, kind in enumerate(schema.types):
         if is_numbers(kind):
-            lists.append((place, np.array([place])))
+            lists.append((place, np.array([place]), NumbersDtype(kind)))
         elif kinds.is_string(kind):
             texts.append((place, np.array([place])))
         elif kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind):

@@ -43,9 +43,10 @@ class NumbersDtype(pd.ArrowDtype):  # type: ignore[misc]  # pandas has no types
 class NumbersArray(ArrowExtensionArray):  # type: ignore[misc]
     """A column of lists of numbers: each cell an array of its own length, in which a null number is NaN."""
 
-    def __init__(self, values: pa.Array | pa.ChunkedArray) -> None:
+    def __init__(self, values: pa.Array | pa.ChunkedArray, dtype: NumbersDtype | None = None) -> None:
+        """`dtype`, where it is known, saves the time to make it."""
         super().__init__(values)
-        self._dtype = NumbersDtype(values.type)
+        self._dtype = NumbersDtype(values.type) if dtype is None else dtype
 
     def _from_pyarrow_array(self, pa_array: pa.Array | pa.ChunkedArray) -> ArrowExtensionArray:
         # What pandas makes of lists need not be lists: their lengths, or the numbers in them.
